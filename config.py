@@ -1,0 +1,174 @@
+"""Every setting: its variable, its default, its unit, its check.
+
+Read once, at the start, from the environment and from a `.env` file beside this one (the environment wins). All problems
+are reported together. Knows nothing of Flask.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+
+HERE = Path(__file__).resolve().parent
+
+
+class SettingsError(Exception):
+    """Settings are missing or wrong. The text names every variable at fault and what it should be, never its value."""
+
+    def __init__(self, problems: Mapping[str, str]) -> None:
+        self.problems = dict(problems)
+        lines = "\n".join(f"  {name}: {problem}" for name, problem in self.problems.items())
+        super().__init__(f"LCH cannot start, because of these settings:\n{lines}\nSee README.md, Settings.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What LCH runs with. Secrets are left out of the repr."""
+
+    dms_url: str
+    jwt_issuer: str
+    jwt_secret: str = field(repr=False)
+    # None: same origin only. "*": any. Otherwise exactly these.
+    allowed_origins: tuple[str, ...] | Literal["*"] | None = None
+    port: int = 5600
+    webhook_auth: Literal["required", "off"] = "required"
+    # How long a client may take to acknowledge a serverMessage before that is logged as an error.
+    ack_timeout_seconds: float = 10.0
+    # Lifetime of the tokens LCH signs. DMS itself accepts none older than 300 s.
+    jwt_ttl_seconds: int = 30
+    # DMS answers a healthy connection attempt at once; 5 s allows for one lost SYN and its repeat.
+    dms_connect_timeout_seconds: float = 5.0
+    # After this the outcome is "failed": the message may or may not have been taken.
+    dms_read_timeout_seconds: float = 15.0
+    # The largest event from a client, and the largest webhook: what Socket.IO allows by default.
+    max_message_bytes: int = 1_000_000
+    # Messages of one customer that may wait for DMS. A person never gets there; a runaway script does.
+    max_queue_length: int = 100
+    log_level: str = "INFO"
+
+
+def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = HERE / ".env") -> Settings:
+    """Read the settings.
+
+    :param environ: variable names to texts; the process's environment if not given.
+    :param dotenv: a file whose variables count where the environment has none; `None` for no file.
+    :raises SettingsError: naming every variable that is missing or wrong.
+    """
+    texts: dict[str, str] = {}
+    if dotenv is not None:
+        texts.update({name: text for name, text in dotenv_values(dotenv).items() if text})
+    texts.update({name: text for name, text in (os.environ if environ is None else environ).items() if text.strip()})
+
+    values: dict[str, Any] = {}
+    problems: dict[str, str] = {}
+    for name, parse, should_be in _VARIABLES:
+        if name in texts:
+            try:
+                values[_FIELDS.get(name, name.lower())] = parse(texts[name].strip())
+            except ValueError:
+                problems[name] = f"is wrong: it should be {should_be}"
+        elif name in _REQUIRED:
+            problems[name] = f"is missing: it should be {should_be}"
+    if problems:
+        raise SettingsError(problems)
+    return Settings(**values)
+
+
+def _http_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or not text.isascii() or not text.isprintable():
+        raise ValueError
+    _ = parts.port  # raises ValueError where it is no number
+    return text
+
+
+def _header_value(text: str) -> str:
+    if not text.isascii() or not text.isprintable():
+        raise ValueError
+    return text
+
+
+def _origins(text: str) -> tuple[str, ...] | Literal["*"]:
+    if text == "*":
+        return "*"
+    origins = tuple(part.strip().rstrip("/") for part in text.split(",") if part.strip())
+    if not origins or not all(re.fullmatch(r"https?://[^/\s?#@*]+", origin) for origin in origins):
+        raise ValueError
+    return tuple(_as_browsers_send_it(origin) for origin in origins)
+
+
+def _as_browsers_send_it(origin: str) -> str:
+    """An origin in lower case and without its scheme's own port, as browsers send it."""
+    origin = origin.lower()
+    default_port = ":443" if origin.startswith("https:") else ":80"
+    return origin.removesuffix(default_port)
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text.lower() not in choices:
+            raise ValueError
+        return text.lower()
+
+    return parse
+
+
+def _log_level(text: str) -> str:
+    return _one_of("debug", "info", "warning", "error")(text).upper()
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        number = int(text)
+        if not least <= number <= most:
+            raise ValueError
+        return number
+
+    return parse
+
+
+def _seconds(least: float, most: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        number = float(text)
+        if not math.isfinite(number) or not least <= number <= most:
+            raise ValueError
+        return number
+
+    return parse
+
+
+_REQUIRED = ("DMS_URL", "JWT_ISSUER", "JWT_SECRET")
+
+# Fields whose name is not just the variable's in lower case: fields carry their unit.
+_FIELDS = {
+    "ALLOWED_ORIGIN": "allowed_origins",
+    "ACK_TIMEOUT": "ack_timeout_seconds",
+    "JWT_TTL": "jwt_ttl_seconds",
+    "DMS_CONNECT_TIMEOUT": "dms_connect_timeout_seconds",
+    "DMS_READ_TIMEOUT": "dms_read_timeout_seconds",
+}
+
+# Variable, parser (raises ValueError), what it should be in words.
+_VARIABLES: tuple[tuple[str, Callable[[str], Any], str], ...] = (
+    ("DMS_URL", _http_url, "the address that Pega shows for the channel's digital messaging, https://…"),
+    ("JWT_ISSUER", _header_value, "the connection id that Pega shows, printable ASCII"),
+    ("JWT_SECRET", str, "the secret that Pega shows beside the connection id"),
+    ("ALLOWED_ORIGIN", _origins, "https://chat.example.com, several of the kind separated by commas, or *"),
+    ("PORT", _whole(1, 65535), "a port number, 1 to 65535"),
+    ("WEBHOOK_AUTH", _one_of("required", "off"), "required or off"),
+    ("ACK_TIMEOUT", _seconds(0.1, 600), "seconds, 0.1 to 600"),
+    ("JWT_TTL", _whole(5, 300), "whole seconds, 5 to 300"),
+    ("DMS_CONNECT_TIMEOUT", _seconds(0.1, 120), "seconds, 0.1 to 120"),
+    ("DMS_READ_TIMEOUT", _seconds(0.1, 300), "seconds, 0.1 to 300"),
+    ("MAX_MESSAGE_BYTES", _whole(1_000, 100_000_000), "bytes, 1000 to 100000000"),
+    ("MAX_QUEUE_LENGTH", _whole(1, 100_000), "a number of messages, 1 to 100000"),
+    ("LOG_LEVEL", _log_level, "debug, info, warning or error"),
+)

@@ -1,0 +1,107 @@
+"""LCH, the Labb Chat Hook: between web chat clients and Pega's Digital Messaging Service (DMS).
+
+This module only wires the parts together. The two flows are `to_dms.py` and `to_customer.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from typing import Any
+
+from flask import Flask, Response
+from werkzeug.exceptions import HTTPException, InternalServerError
+
+import config
+from lchook import cli, webhook
+from lchook.chat import Chat
+from lchook.dms import DmsClient
+from lchook.logs import set_up_logs
+from lchook.ordered_events import OrderedSocketIO
+from lchook.to_customer import ToCustomer
+from lchook.to_dms import ToDms
+from lchook.tokens import Tokens
+
+log = logging.getLogger(__name__)
+
+# RFC 7518, 3.2: a key for HS256 should have at least this many bytes.
+_SOUND_SECRET_BYTES = 32
+
+
+def create_app(settings: config.Settings | None = None) -> Flask:
+    """The application, ready to serve. Its Socket.IO is `app.extensions["socketio"]`.
+
+    :param settings: read from the environment if not given.
+    :raises config.SettingsError: naming every setting that is missing or wrong.
+    """
+    settings = settings or config.load()
+    set_up_logs(settings)
+    app = Flask("lchook", static_folder=None)
+    app.extensions["lch_settings"] = settings
+
+    tokens = Tokens(issuer=settings.jwt_issuer, secret=settings.jwt_secret)
+    dms = DmsClient(
+        url=settings.dms_url,
+        tokens=tokens,
+        token_ttl_seconds=settings.jwt_ttl_seconds,
+        connect_timeout_seconds=settings.dms_connect_timeout_seconds,
+        read_timeout_seconds=settings.dms_read_timeout_seconds,
+    )
+    socketio = OrderedSocketIO()
+    socketio.init_app(
+        app,
+        async_mode=_async_mode(),
+        cors_allowed_origins=_origins(settings),
+        manage_session=False,
+        max_http_buffer_size=settings.max_message_bytes,
+    )
+    server = socketio.server
+
+    to_dms = ToDms(dms, start_task=server.start_background_task, max_queue_length=settings.max_queue_length)
+    to_customer = ToCustomer(
+        emit=lambda sid, payload, acknowledged: server.emit(
+            "serverMessage", payload, to=sid, namespace="/", callback=acknowledged
+        ),
+        start_task=server.start_background_task,
+        ack_timeout_seconds=settings.ack_timeout_seconds,
+    )
+    socketio.on_namespace(Chat(to_dms=to_dms, to_customer=to_customer, max_message_bytes=settings.max_message_bytes))
+    app.register_blueprint(webhook.create_blueprint(settings, tokens, to_customer))
+    app.register_error_handler(Exception, _error_as_json)
+    cli.register(app)
+    _warn(settings)
+    return app
+
+
+def _origins(settings: config.Settings) -> str | list[str] | None:
+    return list(settings.allowed_origins) if isinstance(settings.allowed_origins, tuple) else settings.allowed_origins
+
+
+def _async_mode() -> str:
+    """Greenlets where the process is monkey patched (gunicorn), threads elsewhere (`flask run`, pytest)."""
+    from gevent import monkey
+
+    return "gevent" if monkey.is_module_patched("socket") else "threading"
+
+
+def _error_as_json(error: Exception) -> Response | Any:
+    if not isinstance(error, HTTPException):
+        log.error("a request failed", exc_info=error)
+        error = InternalServerError("internal error")
+    response = error.get_response()
+    response.data = json.dumps({"error": error.description})
+    response.content_type = "application/json"
+    return response
+
+
+def _warn(settings: config.Settings) -> None:
+    if settings.webhook_auth == "off":
+        log.warning(
+            "WEBHOOK_AUTH=off: ANYBODY who knows the webhook's address can speak to your customers in your agents' name. "
+            "Never use this on a public address."
+        )
+    if len(settings.jwt_secret.encode()) < _SOUND_SECRET_BYTES:
+        log.warning("JWT_SECRET is shorter than %d bytes and could be guessed.", _SOUND_SECRET_BYTES)
+    if settings.dms_url.startswith("http:") and os.environ.get("LCH_SANDBOX") != "1":
+        log.warning("DMS_URL is http: messages and tokens go over the network in the clear.")

@@ -1,0 +1,124 @@
+"""The HTTP client for DMS: one signed post, one answer. Knows nothing of order, retries or customers."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError, MaxRetryError, NewConnectionError
+
+from lchook.tokens import Tokens
+
+# Connections kept open to DMS. More are opened where more posts are under way, and closed after use.
+_POOL_SIZE = 200
+# Of an answer, no more than this is read: LCH needs the status, and a few words where it is an error.
+_MOST_ANSWER_BYTES = 64 * 1024
+
+
+class DmsError(Exception):
+    """DMS gave no answer that counts. `may_have_taken` tells whether the message may have reached it all the same."""
+
+    def __init__(self, reason: str, *, may_have_taken: bool) -> None:
+        super().__init__(reason)
+        self.may_have_taken = may_have_taken
+
+
+@dataclass(frozen=True, slots=True)
+class DmsAnswer:
+    """DMS's answer to a post: its status, the seconds to wait if it named any (`Retry-After`), what it said, cut short."""
+
+    status: int
+    retry_after: str | None
+    text: str
+
+    @property
+    def taken(self) -> bool:
+        return 200 <= self.status < 300
+
+
+class DmsClient:
+    """Posts message bodies to DMS. Safe to use from many greenlets or threads at once."""
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        tokens: Tokens,
+        token_ttl_seconds: int,
+        connect_timeout_seconds: float,
+        read_timeout_seconds: float,
+    ) -> None:
+        """Without network activity. Proxies and the CA bundle are taken from the environment, once, here."""
+        self._tokens = tokens
+        self._token_ttl_seconds = token_ttl_seconds
+        self._timeout = (connect_timeout_seconds, read_timeout_seconds)
+        self._read_timeout_seconds = read_timeout_seconds
+        # The adapter is used without its Session: that would read the environment anew for every post, follow
+        # redirects with our token in hand, and let a .netrc file replace the Authorization header.
+        self._adapter = HTTPAdapter(pool_connections=4, pool_maxsize=_POOL_SIZE)
+        environment = requests.Session().merge_environment_settings(url, {}, None, None, None)
+        self._proxies, self._cert = environment["proxies"], environment["cert"]
+        # A path to a CA bundle where the environment names one (REQUESTS_CA_BUNDLE); never False.
+        self._verify = environment["verify"] or True
+        self._template = requests.Request(
+            "POST", url, headers={"Content-Type": "application/json", "connection_id": tokens.issuer}
+        ).prepare()
+
+    def post(self, body: bytes) -> DmsAnswer:
+        """Post one message, with a fresh token.
+
+        :param body: the JSON of the message, UTF-8.
+        :raises DmsError: where no HTTP answer came.
+        """
+        request = self._template.copy()
+        request.body = body
+        request.headers["Content-Length"] = str(len(body))
+        request.headers["Authorization"] = f"Bearer {self._tokens.sign(ttl_seconds=self._token_ttl_seconds)}"
+        try:
+            response = self._adapter.send(
+                request,
+                stream=True,
+                timeout=self._timeout,
+                verify=self._verify,
+                cert=self._cert,
+                proxies=self._proxies,
+            )
+        except requests.ConnectTimeout as error:
+            raise DmsError("no connection to DMS within the time allowed", may_have_taken=False) from error
+        except requests.ReadTimeout as error:
+            raise DmsError("DMS did not answer in time; it may have the message", may_have_taken=True) from error
+        except requests.exceptions.SSLError as error:
+            raise DmsError("DMS's certificate was not accepted", may_have_taken=False) from error
+        except requests.exceptions.ProxyError as error:
+            raise DmsError("the proxy to DMS failed", may_have_taken=False) from error
+        except requests.ConnectionError as error:
+            if _never_connected(error):
+                raise DmsError("no connection to DMS", may_have_taken=False) from error
+            raise DmsError("the connection to DMS broke; it may have the message", may_have_taken=True) from error
+        except (requests.RequestException, HTTPError, OSError, ValueError) as error:
+            raise DmsError(f"posting to DMS failed ({type(error).__name__})", may_have_taken=True) from error
+        return DmsAnswer(response.status_code, response.headers.get("Retry-After"), self._text_of(response))
+
+    def _text_of(self, response: requests.Response) -> str:
+        """What the answer says, read within bounds. The status has been seen: an answer that breaks off still counts."""
+        deadline = time.monotonic() + self._read_timeout_seconds
+        read = bytearray()
+        try:
+            while len(read) <= _MOST_ANSWER_BYTES and time.monotonic() < deadline:
+                piece = response.raw.read1(_MOST_ANSWER_BYTES)
+                if not piece:
+                    response.raw.release_conn()
+                    break
+                read += piece
+            else:
+                response.raw.close()
+        except (HTTPError, OSError, ValueError):
+            response.raw.close()
+        return read[:500].decode("utf-8", "replace")
+
+
+def _never_connected(error: requests.ConnectionError) -> bool:
+    cause = error.args[0] if error.args else None
+    return isinstance(cause, MaxRetryError) and isinstance(cause.reason, NewConnectionError)

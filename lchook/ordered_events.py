@@ -1,0 +1,107 @@
+"""Socket.IO events in the order in which they came in, with acknowledgements that may come later.
+
+python-socketio starts a task for each event and acknowledges when the task ends. Under threads such tasks overtake each
+other, and a task that only waits for DMS costs a greenlet. Here the namespace is called in the greenlet (or thread) that
+reads the connection, so it sees a client's events one after the other; it must not block, and acknowledges when it can.
+
+Owns the one place that reaches into python-socketio's inner parts (5.18.1); knows nothing of chats.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from engineio.payload import Payload
+from flask import Flask
+from flask_socketio import Namespace, SocketIO
+from socketio import packet
+from socketio.exceptions import ConnectionRefusedError as Refused
+
+log = logging.getLogger(__name__)
+
+Acknowledge = Callable[..., None]
+
+# For how long the Flask-SocketIO test client, which wants its acknowledgement at once, waits for one.
+_SERIAL_WAIT_SECONDS = 120
+
+# Engine.IO (4.15.1) drops a polling request of more than 16 packets, whole, and answers 200. A client that was offline
+# sends more than that at once. The size of a request is what bounds it; this only bounds the work of unpacking one.
+Payload.max_decode_packets = 10_000
+
+
+class OrderedNamespace(Namespace):  # type: ignore[misc]  # Flask-SocketIO has no types
+    """A namespace whose connects and disconnects go to `connected` and `disconnected`, and all other events to `receive`.
+
+    None of them runs in a Flask context, which would cost more than most of them do.
+    """
+
+    def connected(self, sid: str, environ: dict[str, Any], auth: Any) -> None:
+        """A client asks to connect. Raise `Refused(reason)` to refuse it."""
+
+    def disconnected(self, sid: str, reason: str) -> None:
+        """A connection is closed, by whomever."""
+
+    def receive(self, sid: str, event: str, args: list[Any], acknowledge: Acknowledge) -> None:
+        """Take one event. Must return soon; `acknowledge(*args)` may be called later, once, from anywhere.
+
+        It does nothing where the client asked for no acknowledgement or is gone.
+        """
+        raise NotImplementedError
+
+    def trigger_event(self, event: str, sid: str, *args: Any) -> None:
+        """What python-socketio calls, now only for connect (environ, auth) and disconnect (reason)."""
+        try:
+            if event == "connect":
+                self.connected(sid, args[0], args[1] if len(args) > 1 else None)
+            elif event == "disconnect":
+                self.disconnected(sid, args[0] if args else "")
+        except Refused:
+            raise
+        except Exception as error:
+            # Anything else would leave a connecting client without an answer.
+            log.exception("%s of socket %s failed", event, sid)
+            raise Refused("internal error") from error
+
+
+class OrderedSocketIO(SocketIO):  # type: ignore[misc]
+    """Flask-SocketIO, whose server hands events to `OrderedNamespace.receive`."""
+
+    def init_app(self, app: Flask, **options: Any) -> None:
+        super().init_app(app, **options)
+        self._handle_other_event = self.server._handle_event
+        self.server._handle_event = self._handle_event_in_order
+
+    def _handle_event_in_order(self, eio_sid: str, namespace: str | None, id: int | None, data: Any) -> None:  # noqa: A002
+        name = namespace or "/"
+        handler = self.server.namespace_handlers.get(name)
+        if not isinstance(handler, OrderedNamespace):
+            self._handle_other_event(eio_sid, namespace, id, data)
+            return
+        sid = self.server.manager.sid_from_eio_sid(eio_sid, name)
+        if not self.server.manager.is_connected(sid, name):
+            return
+        if not isinstance(data, list) or not data or not isinstance(data[0], str):
+            log.warning("socket %s sent an event without a name", sid)
+            return
+
+        acknowledged = threading.Event()
+
+        def acknowledge(*args: Any) -> None:
+            if id is not None and not acknowledged.is_set():
+                ack = self.server.packet_class(packet.ACK, namespace=name, id=id, data=list(args))
+                try:
+                    self.server._send_packet(eio_sid, ack)
+                except KeyError:
+                    log.debug("socket %s is gone, and its acknowledgement with it", sid)
+            acknowledged.set()
+
+        try:
+            handler.receive(sid, data[0], data[1:], acknowledge)
+        except Exception:
+            log.exception("handling %s of socket %s failed", data[0][:50].encode("unicode_escape").decode(), sid)
+            acknowledge({"status": "rejected", "error": "internal error"})
+        if not self.server.async_handlers and id is not None:
+            acknowledged.wait(_SERIAL_WAIT_SECONDS)

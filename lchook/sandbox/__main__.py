@@ -1,0 +1,45 @@
+"""`python -m lchook.sandbox`: hook, DMS and chat page on one address, with nothing set up. `make demo` runs it.
+
+Sets LCH's environment variables as somebody with a real Pega would, then becomes gunicorn.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def main() -> None:
+    """Does not return: the process becomes gunicorn."""
+    port = os.environ.get("PORT", "5600")
+    os.environ.update(
+        PORT=port,
+        DMS_URL=f"http://127.0.0.1:{_free_port()}/dms",
+        JWT_ISSUER="sandbox-connection",
+        JWT_SECRET=secrets.token_urlsafe(32),
+        WEBHOOK_AUTH="required",
+        LCH_SANDBOX="1",
+    )
+    for name in ("FLASK_RUN_FROM_CLI", "GUNICORN_CMD_ARGS", "ALLOWED_ORIGIN"):
+        os.environ.pop(name, None)
+    os.environ["ALLOWED_ORIGIN"] = ""
+    os.chdir(ROOT)
+    print(f"LCH with a sandbox DMS: open http://127.0.0.1:{port}/ (stop with Ctrl+C)", flush=True)
+    arguments = ["-m", "gunicorn", "-c", "gunicorn.conf.py", "--bind", f"127.0.0.1:{port}", "lchook.sandbox.demo:app"]
+    os.execv(sys.executable, [sys.executable, *arguments])
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+if __name__ == "__main__":
+    main()

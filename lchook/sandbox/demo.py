@@ -1,0 +1,21 @@
+"""The application of `make demo`: LCH as in production, with the sandbox's DMS and page in the same process."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+import config
+from lchook import create_app
+from lchook.sandbox.dms import SandboxDms
+from lchook.sandbox.web import create_blueprint
+
+settings = config.load()
+dms = SandboxDms(
+    issuer=settings.jwt_issuer,
+    secret=settings.jwt_secret,
+    webhook_url=f"http://127.0.0.1:{settings.port}/webhook",
+    port=urlsplit(settings.dms_url).port or 0,
+)
+dms.start()
+app = create_app(settings)
+app.register_blueprint(create_blueprint(dms))

@@ -1,0 +1,155 @@
+// The chat page, put together: who chats, the composer, and what belongs to the page as a whole. The rest has modules
+// of its own: conversation (state), connection (Socket.IO), view and messages (the log), wire and tools (beside it).
+
+import { Composer } from "./composer.js";
+import { Connection } from "./connection.js";
+import { Conversation, newMessageId, readStored, writeStored } from "./conversation.js";
+import { setUpCustomers } from "./customers.js";
+import { byId } from "./dom.js";
+import { speaker } from "./messages.js";
+import { setUpFaults, setUpSay } from "./tools.js";
+import { ConversationView } from "./view.js";
+import { Wire } from "./wire.js";
+
+// This file is served below the sandbox's own address.
+const API = new URL("../", import.meta.url);
+const DEFAULT_CONFIG = { hook: "", customers: [{ customer_id: "", customer_name: "Unauthenticated person" }] };
+
+const wire = new Wire();
+const view = new ConversationView({
+  choose: (_item, { text, payload }) => {
+    send({ type: "text", text: [String(payload)], postback: payload }, text);
+    composer.focus();
+  },
+  sayAgain: (item) => {
+    connection.deliver(connection.conversation.sayAgain(item));
+    composer.focus();
+  },
+});
+const composer = new Composer({
+  send: (text, url) => send({ type: "text", text: [text], ...(url ? { attachments: [{ url }] } : {}) }),
+  typing: () => connection?.typing(),
+});
+let connection = null;
+
+/** Sends a message of the current customer, shaped as LCC shapes it. */
+function send(fields, label = null) {
+  if (!connection) return;
+  const { type, ...rest } = fields;
+  const message = { type, ...connection.conversation.customer, message_id: newMessageId(), ...rest };
+  connection.deliver(connection.conversation.say(message, label));
+}
+
+/** Chats as this customer from now on, on a connection of its own. */
+function chatAs(hook, customer) {
+  connection?.close();
+  const conversation = new Conversation(customer);
+  const isCurrent = () => connection === null || connection.conversation === conversation;
+  byId("chat-title").textContent = customer.customer_name || customer.customer_id || "Somebody without a name";
+  conversation.onchange = (what, item) => {
+    if (!isCurrent()) return;
+    view.changed(what, item);
+    showEnd(conversation);
+  };
+  showNotice("");
+  view.show(conversation);
+  showEnd(conversation);
+  connection = null;
+  connection = new Connection(hook, sessionId(), conversation, wire, {
+    state: (state) => isCurrent() && showState(state),
+    arrived: (payload) => isCurrent() && arrived(payload),
+    serverError: (text, detail) => isCurrent() && showNotice(serverErrorText(text, detail)),
+  });
+}
+
+function arrived(payload) {
+  if (payload?.type === "typing_indicator") view.typing(speaker(payload));
+  else if (document.body.dataset.view === "wire") showUnread(Number(byId("unread").textContent) + 1);
+}
+
+function showState({ state, text }) {
+  byId("connection").dataset.state = state;
+  byId("connection-text").textContent = text;
+  byId("reconnect").hidden = state !== "disconnected";
+}
+
+function showEnd(conversation) {
+  const { endedBy } = conversation;
+  if (byId("ended").hidden === (endedBy === null)) return;
+  const hadFocus = byId("composer").contains(document.activeElement) || document.activeElement === byId("end");
+  byId("ended-text").textContent = endedBy === "customer" ? "You ended this conversation." : "This conversation has ended.";
+  byId("ended").hidden = endedBy === null;
+  byId("composer").hidden = endedBy !== null;
+  byId("end").hidden = endedBy !== null;
+  if (endedBy !== null && hadFocus) byId("start-new").focus();
+}
+
+function showNotice(text) {
+  byId("notice-text").textContent = text;
+  byId("notice").hidden = text === "";
+}
+
+function serverErrorText(text, detail) {
+  const more = typeof detail === "string" ? detail : detail?.error;
+  return [text, more].filter((part) => typeof part === "string" && part).join(": ") || "The hook reported an error.";
+}
+
+function showUnread(count) {
+  byId("unread").textContent = count ? String(count) : "";
+  byId("unread").hidden = count === 0;
+}
+
+function showView(name) {
+  document.body.dataset.view = name;
+  for (const button of document.querySelectorAll("[data-view-choice]")) {
+    button.setAttribute("aria-pressed", String(button.dataset.viewChoice === name));
+  }
+  if (name === "chat") showUnread(0);
+}
+
+/** A random id of this tab, by which LCH may know a person without a name again. */
+function sessionId() {
+  let session = readStored("lch.session");
+  if (typeof session !== "string") {
+    session = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+    writeStored("lch.session", session);
+  }
+  return session;
+}
+
+async function readConfig() {
+  try {
+    const answer = await fetch(new URL("config.json", API));
+    if (answer.ok) return { ...DEFAULT_CONFIG, ...(await answer.json()) };
+  } catch {
+    // Said below, as for every other answer.
+  }
+  showNotice("The sandbox's settings could not be read. The chat tries this page's own address.");
+  return DEFAULT_CONFIG;
+}
+
+for (const button of document.querySelectorAll("[data-view-choice]")) {
+  button.addEventListener("click", () => showView(button.dataset.viewChoice));
+}
+byId("notice-close").addEventListener("click", () => {
+  showNotice("");
+  composer.focus();
+});
+byId("reconnect").addEventListener("click", () => connection.reconnect());
+byId("end").addEventListener("click", () => send({ type: "customer_end_session", text: [null] }));
+byId("start-new").addEventListener("click", () => {
+  connection.conversation.clear();
+  composer.focus();
+});
+
+if (typeof window.io !== "function") {
+  showState({ state: "disconnected", text: "socket.io-client could not be loaded" });
+  byId("reconnect").hidden = true;
+  showNotice("socket.io-client could not be loaded: neither a copy from npm nor its CDN is there. Run npm install, then reload.");
+} else {
+  const config = await readConfig();
+  setUpCustomers(config.customers, (customer) => chatAs(config.hook, customer));
+  setUpSay(API, () => connection.conversation.answeredAs);
+  wire.onpost = setUpFaults(API);
+  wire.follow(new URL("wire?after=0", API));
+}

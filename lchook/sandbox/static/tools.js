@@ -1,0 +1,145 @@
+// The two panels that make the sandbox do something: what the agent says now, and what goes wrong on purpose.
+// Without a sandbox behind the page they say so and stay shut.
+
+import { byId, element } from "./dom.js";
+
+const KINDS = {
+  menu: "Menu",
+  carousel: "Carousel",
+  link_button: "Link button",
+  attachments: "Files",
+  typing_indicator: "Is typing",
+  wait_time: "Waiting time",
+  csr_end_session: "End of session",
+};
+
+const DMS_FAULTS = {
+  none: "takes it (no fault)",
+  slow: "takes it, but slowly",
+  hang: "leaves LCH without an answer",
+  refused: "is not there: connection refused",
+  reset: "cuts the connection",
+  garbage: "answers nonsense",
+  redirect: "points elsewhere (redirect)",
+  400: "does not like the message (400)",
+  401: "does not believe the token (401)",
+  404: "does not know the address (404)",
+  429: "has had enough for now (429)",
+  500: "has an error (500)",
+  502: "is broken behind its gateway (502)",
+  503: "is down for a moment (503)",
+  504: "times out behind its gateway (504)",
+};
+
+const WEBHOOK_FAULTS = {
+  none: "answers once, signed (no fault)",
+  duplicate: "says everything twice",
+  bad_signature: "signs with a wrong key",
+  silence: "says nothing at all",
+  slow: "takes its time",
+};
+
+const NO_FAULTS = { dms: "none", delay_seconds: 2, retry_after_seconds: 1, times: null, webhook: "none" };
+
+/** "The agent says…". `customerId()` tells to whom. */
+export function setUpSay(api, customerId) {
+  const status = byId("say-status");
+  const say = async (kind, text) => {
+    status.textContent = "…";
+    const answer = await ask(new URL("say", api), "POST", { customer_id: customerId(), kind, ...(text ? { text } : {}) });
+    if (answer.error) status.textContent = answer.error;
+    else status.textContent = `LCH answered the webhook with ${answer.body.status ?? "nothing"}.`;
+  };
+  byId("say-kinds").append(
+    ...Object.entries(KINDS).map(([kind, label]) => element("button", { type: "button", class: "button", onclick: () => say(kind) }, label)));
+  byId("say-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const field = byId("say-text");
+    say("text", field.value.trim());
+    field.value = "";
+  });
+}
+
+/** The faults panel. Returns a function to call when DMS got a post, since a fault may go away by itself. */
+export function setUpFaults(api) {
+  const address = new URL("faults", api);
+  const form = byId("faults-form");
+  const fields = form.elements;
+  fields.dms.append(...options(DMS_FAULTS));
+  fields.webhook.append(...options(WEBHOOK_FAULTS));
+  let inForce = NO_FAULTS;
+
+  const showNeeded = () => {
+    const needed = {
+      delay: ["slow", "hang"].includes(fields.dms.value) || fields.webhook.value === "slow",
+      retry: ["429", "503"].includes(fields.dms.value),
+    };
+    for (const field of form.querySelectorAll("[data-needed-for]")) field.hidden = !needed[field.dataset.neededFor];
+  };
+  const showBadge = () => {
+    const named = [inForce.dms !== "none" && `DMS ${DMS_FAULTS[inForce.dms] ?? inForce.dms}`,
+      inForce.webhook !== "none" && `DMS ${WEBHOOK_FAULTS[inForce.webhook] ?? inForce.webhook}`].filter(Boolean);
+    const left = inForce.dms !== "none" && inForce.times ? `, ${inForce.times} more` : "";
+    byId("faults-badge").textContent = named.length ? named.join("; ") + left : "none";
+    byId("faults").classList.toggle("in-force", named.length > 0);
+  };
+  const fill = () => {
+    for (const name of Object.keys(NO_FAULTS)) fields[name].value = inForce[name] ?? "";
+    showNeeded();
+  };
+  const take = (answer, done) => {
+    byId("faults-status").textContent = answer.error ?? done;
+    if (answer.error) return;
+    // A sandbox that answers a change with less than the whole state keeps the rest as it was asked for.
+    inForce = { ...inForce, ...answer.body };
+    showBadge();
+  };
+  const put = async (faults, done) => {
+    const answer = await ask(address, "PUT", faults);
+    if (!answer.error) inForce = faults;
+    take(answer, done);
+    if (!answer.error) fill();
+  };
+  const get = async () => take(await ask(address, "GET"), "");
+
+  form.addEventListener("change", showNeeded);
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    put({
+      dms: fields.dms.value,
+      webhook: fields.webhook.value,
+      delay_seconds: number(fields.delay_seconds) ?? NO_FAULTS.delay_seconds,
+      retry_after_seconds: number(fields.retry_after_seconds),
+      times: number(fields.times),
+    }, "Applied.");
+  });
+  byId("faults-none").addEventListener("click", () => put(NO_FAULTS, "Everything works again."));
+  get().then(fill);
+  return () => {
+    if (inForce.dms !== "none" && inForce.times) get();
+  };
+}
+
+function options(words) {
+  return Object.entries(words).map(([value, text]) => element("option", { value }, text));
+}
+
+function number(field) {
+  return field.value === "" ? null : Number(field.value);
+}
+
+/** {body} as answered, or {error} in words. Never throws. */
+async function ask(address, method, body) {
+  try {
+    const answer = await fetch(address, {
+      method,
+      headers: body ? { "Content-Type": "application/json" } : {},
+      body: body && JSON.stringify(body),
+    });
+    const answered = await answer.json().catch(() => null);
+    if (answer.ok && answered) return { body: answered };
+    return { error: answered?.error ?? `The sandbox cannot do that here (${answer.status}).` };
+  } catch {
+    return { error: "The sandbox does not answer." };
+  }
+}

@@ -1,0 +1,127 @@
+// What went over the wire, beside the chat: every Socket.IO event as this page saw it, and, from the sandbox's feed,
+// every post to DMS and every webhook. Bounded, newest last, sorted by time (the feed comes a moment behind).
+
+import { asJson, byId, element, stickToEnd } from "./dom.js";
+
+const MOST_ROWS = 300;
+const FEED_RETRY_MS = 2_000;
+
+const ARROWS = { to_dms: "→", to_customer: "←", connection: "·" };
+
+export class Wire {
+  constructor() {
+    this._log = byId("wire-log");
+    this._rows = byId("wire-rows");
+    this._seen = new Set();
+    this.onpost = () => {};
+    stickToEnd(this._log, this._rows);
+    byId("wire-clear").addEventListener("click", () => this._rows.replaceChildren());
+    const choices = document.querySelectorAll("[data-filter-choice]");
+    for (const button of choices) {
+      button.addEventListener("click", () => {
+        this._log.dataset.filter = button.dataset.filterChoice;
+        for (const other of choices) other.setAttribute("aria-pressed", String(other === button));
+      });
+    }
+  }
+
+  /** A Socket.IO event. Returns {answered(outcome), received(text)} for what becomes of it. */
+  event(direction, name, type, args, customer_id = args[0]?.customer_id) {
+    const started = performance.now();
+    const facts = { event: name, arguments: args };
+    const row = this._row({ kind: "event", at: Date.now(), direction, name, type, customer_id, facts });
+    return {
+      answered: (outcome) => {
+        Object.assign(facts, outcome);
+        const status = outcome.acknowledgement?.[0]?.status;
+        const bad = "error" in outcome || status === "failed" || status === "rejected";
+        const text = "error" in outcome ? "no ack" : status ? `ack ${status}` : "ack";
+        row.result(text, performance.now() - started, bad);
+      },
+      received: (text) => row.result(text, null, false),
+    };
+  }
+
+  /** Something about the connection itself. */
+  connection(text, facts, outcome = "fine") {
+    const row = this._row({ kind: "event", at: Date.now(), direction: "connection", name: text, facts });
+    row.result("", null, outcome === "failed");
+  }
+
+  /** Follows the sandbox's feed, for as long as the page is open. */
+  follow(address) {
+    const feed = new EventSource(address);
+    feed.onopen = () => this._notice("");
+    feed.onmessage = (message) => this._post(JSON.parse(message.data));
+    feed.onerror = () => {
+      // Not EventSource's own retry: it would go on from a number that a restarted server has not reached again.
+      feed.close();
+      this._notice("Posts and webhooks cannot be shown at the moment: the sandbox's feed does not answer. Events are.");
+      setTimeout(() => this.follow(address), FEED_RETRY_MS);
+    };
+  }
+
+  _post(entry) {
+    const known = `${entry.seq}@${entry.at}`;
+    if (this._seen.has(known)) return;
+    this._seen.add(known);
+    const { direction, method, url, request, response, error, status } = entry;
+    const kind = direction === "to_dms" ? "post" : "webhook";
+    const facts = { [`${method} ${url}`]: { request, status, response, error } };
+    const row = this._row({ kind, at: entry.at, direction, name: kind, type: entry.type, customer_id: entry.customer_id, facts });
+    row.result(status === null ? "no answer" : String(status), entry.duration_ms, status === null || status >= 300);
+    this.onpost(entry);
+  }
+
+  _row({ kind, at, direction, name, type, customer_id, facts }) {
+    const result = element("span", { class: "wire-result" });
+    const duration = element("span", { class: "wire-duration" });
+    const json = element("pre", { class: "wire-json", tabindex: "0" });
+    const row = element("details", { class: "wire-row", "data-kind": kind, "data-direction": direction, "data-at": String(at) },
+      element("summary", {},
+        element("span", { class: "wire-time" }, preciseTime(at)),
+        element("span", { class: "wire-direction" },
+          element("span", { "aria-hidden": "true" }, `${ARROWS[direction]} `), direction),
+        element("span", { class: "wire-name" }, name),
+        type && element("span", { class: "wire-type" }, String(type)),
+        customer_id && element("span", { class: "wire-customer" }, String(customer_id)),
+        result, duration),
+      json);
+    const write = () => row.open && (json.textContent = asJson(facts));
+    row.addEventListener("toggle", write);
+    this._insert(row, at);
+    return {
+      result: (text, milliseconds, bad) => {
+        result.textContent = bad && text ? `✗ ${text}` : text;
+        duration.textContent = milliseconds === null ? "" : readableDuration(milliseconds);
+        row.classList.toggle("wire-bad", bad);
+        write();
+      },
+    };
+  }
+
+  _insert(row, at) {
+    let after = this._rows.lastElementChild;
+    while (after && Number(after.dataset.at) > at) after = after.previousElementSibling;
+    if (after) after.after(row);
+    else this._rows.prepend(row);
+    while (this._rows.childElementCount > MOST_ROWS) this._rows.firstElementChild.remove();
+  }
+
+  _notice(text) {
+    const notice = byId("wire-notice");
+    if (notice.textContent !== text) notice.textContent = text;
+    notice.hidden = text === "";
+  }
+}
+
+function preciseTime(milliseconds) {
+  const time = new Date(milliseconds);
+  const digits = (number, width) => String(Math.floor(number)).padStart(width, "0");
+  return `${digits(time.getHours(), 2)}:${digits(time.getMinutes(), 2)}:${digits(time.getSeconds(), 2)}.${digits(time.getMilliseconds(), 3)}`;
+}
+
+function readableDuration(milliseconds) {
+  if (milliseconds < 10) return `${milliseconds.toFixed(1)} ms`;
+  return milliseconds < 1000 ? `${Math.round(milliseconds)} ms` : `${(milliseconds / 1000).toFixed(2)} s`;
+}

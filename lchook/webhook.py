@@ -1,0 +1,54 @@
+"""The webhook that DMS posts to: verify, parse, hand on, answer.
+
+Knows nothing of sockets or storage.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from flask import Blueprint, Response, request
+from flask_cors import cross_origin
+from werkzeug.datastructures import WWWAuthenticate
+from werkzeug.exceptions import BadRequest, Unauthorized
+
+from config import Settings
+from lchook.messages import MessageError, customer_from_dms
+from lchook.to_customer import ToCustomer
+from lchook.tokens import TokenError, Tokens
+
+log = logging.getLogger(__name__)
+
+
+def create_blueprint(settings: Settings, tokens: Tokens, to_customer: ToCustomer) -> Blueprint:
+    """The routes of the webhook.
+
+    `POST /webhook` answers 200 `OK` for what is authentic and well formed, 401 for a missing or bad token, 400 for what is
+    no message, 413 for what is too large.
+    """
+    blueprint = Blueprint("webhook", __name__)
+
+    @blueprint.post("/webhook")
+    def receive() -> Response:
+        request.max_content_length = settings.max_message_bytes
+        if settings.webhook_auth == "required":
+            try:
+                tokens.verify_headers(request.headers.get("Authorization"), request.headers.get("connection_id"))
+            except TokenError as error:
+                log.warning("a webhook was refused: %s", error)
+                raise Unauthorized(f"{error}.", www_authenticate=WWWAuthenticate("bearer")) from error
+        try:
+            message = customer_from_dms(request.get_data())
+        except MessageError as error:
+            log.warning("a webhook was refused: %s", error)
+            raise BadRequest(f"{error}.") from error
+        log.info("customer %r: %r received from DMS", message.customer_id, message.type)
+        to_customer.deliver(message)
+        return Response("OK", mimetype="text/plain")
+
+    @cross_origin(origins=list(settings.allowed_origins or ()), methods=["GET"])
+    def describe() -> Response:
+        return Response("LCH's webhook is here. DMS reaches it by POST.\n", mimetype="text/plain")
+
+    blueprint.add_url_rule("/webhook", view_func=describe, methods=["GET"])
+    return blueprint

@@ -1,0 +1,20 @@
+"""What gunicorn and flask load: `gunicorn wsgi:app`, `flask --app wsgi run`."""
+
+import os
+
+# Under `flask run` there are threads, and gevent would break the WebSocket. Under gunicorn, gunicorn.conf.py has patched
+# already; this is for those who start it with a configuration of their own. It must come before any other import.
+if os.environ.get("FLASK_RUN_FROM_CLI") != "true":
+    from gevent import monkey
+
+    monkey.patch_all()
+
+import sys
+
+from config import SettingsError
+from lchook import create_app
+
+try:
+    app = create_app()
+except SettingsError as error:
+    sys.exit(str(error))
