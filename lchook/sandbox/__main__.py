@@ -23,6 +23,7 @@ def main() -> None:
         JWT_ISSUER="sandbox-connection",
         JWT_SECRET=secrets.token_urlsafe(32),
         WEBHOOK_AUTH="required",
+        STORE_URL="memory:",
         LCH_SANDBOX="1",
     )
     for name in ("FLASK_RUN_FROM_CLI", "GUNICORN_CMD_ARGS", "ALLOWED_ORIGIN"):
@@ -31,7 +32,7 @@ def main() -> None:
     os.chdir(ROOT)
     print(f"LCH with a sandbox DMS: open http://127.0.0.1:{port}/ (stop with Ctrl+C)", flush=True)
     arguments = ["-m", "gunicorn", "-c", "gunicorn.conf.py", "--bind", f"127.0.0.1:{port}", "lchook.sandbox.demo:app"]
-    os.execv(sys.executable, [sys.executable, *arguments])
+    os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606
 
 
 def _free_port() -> int:

@@ -15,6 +15,8 @@ dms = SandboxDms(
     secret=settings.jwt_secret,
     webhook_url=f"http://127.0.0.1:{settings.port}/webhook",
     port=urlsplit(settings.dms_url).port or 0,
+    # A person reads the answers: let them come like a person's.
+    pace_seconds=0.7,
 )
 dms.start()
 app = create_app(settings)

@@ -36,6 +36,7 @@ let connection = null;
 function send(fields, label = null) {
   if (!connection) return;
   const { type, ...rest } = fields;
+  showNotice("");
   const message = { type, ...connection.conversation.customer, message_id: newMessageId(), ...rest };
   connection.deliver(connection.conversation.say(message, label));
 }
@@ -52,6 +53,7 @@ function chatAs(hook, customer) {
     showEnd(conversation);
   };
   showNotice("");
+  wire.customerId = customer.customer_id;
   view.show(conversation);
   showEnd(conversation);
   connection = null;
@@ -63,8 +65,13 @@ function chatAs(hook, customer) {
 }
 
 function arrived(payload) {
-  if (payload?.type === "typing_indicator") view.typing(speaker(payload));
+  if (payload?.type === "typing_indicator") view.typing(speaker(payload) || lastSpeaker());
   else if (document.body.dataset.view === "wire") showUnread(Number(byId("unread").textContent) + 1);
+}
+
+/** Who spoke last on the other side: a typing_indicator does not say who types. */
+function lastSpeaker() {
+  return speaker(connection?.conversation.items.findLast((item) => item.kind === "in" && speaker(item.payload))?.payload);
 }
 
 function showState({ state, text }) {
@@ -117,15 +124,15 @@ function sessionId() {
   return session;
 }
 
+/** The sandbox's config.json, or null where there is none. */
 async function readConfig() {
   try {
     const answer = await fetch(new URL("config.json", API));
     if (answer.ok) return { ...DEFAULT_CONFIG, ...(await answer.json()) };
   } catch {
-    // Said below, as for every other answer.
+    // The same as an answer that is none.
   }
-  showNotice("The sandbox's settings could not be read. The chat tries this page's own address.");
-  return DEFAULT_CONFIG;
+  return null;
 }
 
 for (const button of document.querySelectorAll("[data-view-choice]")) {
@@ -147,8 +154,10 @@ if (typeof window.io !== "function") {
   byId("reconnect").hidden = true;
   showNotice("socket.io-client could not be loaded: neither a copy from npm nor its CDN is there. Run npm install, then reload.");
 } else {
-  const config = await readConfig();
+  const read = await readConfig();
+  const config = read ?? DEFAULT_CONFIG;
   setUpCustomers(config.customers, (customer) => chatAs(config.hook, customer));
+  if (!read) showNotice("The sandbox's settings could not be read: the page chats with its own address.");
   setUpSay(API, () => connection.conversation.answeredAs);
   wire.onpost = setUpFaults(API);
   wire.follow(new URL("wire?after=0", API));

@@ -85,7 +85,8 @@ export class Connection {
       socket.sendBuffer = [];
       this._attempts.clear();
       this.conversation.interrupted();
-      this._wire.connection(`disconnected: ${reason}`, { reason }, "failed");
+      const meant = reason === "io client disconnect";
+      this._wire.connection(`disconnected: ${reason}`, { reason }, meant ? "fine" : "failed");
       this._lost(reason, "Disconnected");
     });
 

@@ -16,11 +16,11 @@ export function byId(id) {
   return document.getElementById(id);
 }
 
-/** The address, if it is an absolute http or https one, else null. */
+/** The address in full, if it is an http or https one (or a path on this page's own host), else null. */
 export function webAddress(text) {
   if (typeof text !== "string") return null;
   try {
-    const address = new URL(text);
+    const address = text.startsWith("/") ? new URL(text, window.location.origin) : new URL(text);
     return address.protocol === "https:" || address.protocol === "http:" ? address.href : null;
   } catch {
     return null;
@@ -64,20 +64,32 @@ export function clockTime(milliseconds) {
   return new Date(milliseconds).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
 }
 
-/** Keeps `scroller` at its end while content grows, unless the reader has scrolled away from it. */
+/**
+ * Keeps `scroller` at its end while content grows, unless the reader has scrolled away from it.
+ * Returns {toEnd, hold}: go there now; stay here although content is about to grow.
+ */
 export function stickToEnd(scroller, content) {
   let atEnd = true;
+  let top = 0;
   const toEnd = () => {
     scroller.scrollTop = scroller.scrollHeight;
   };
   scroller.addEventListener("scroll", () => {
-    atEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 48;
+    // Scroll events come late: content may have grown since. Only scrolling back is the reader's.
+    if (scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 32) atEnd = true;
+    else if (scroller.scrollTop < top) atEnd = false;
+    top = scroller.scrollTop;
   }, { passive: true });
   const observer = new ResizeObserver(() => atEnd && toEnd());
   observer.observe(content);
   observer.observe(scroller);
-  return () => {
-    atEnd = true;
-    toEnd();
+  return {
+    toEnd: () => {
+      atEnd = true;
+      toEnd();
+    },
+    hold: () => {
+      atEnd = false;
+    },
   };
 }

@@ -19,7 +19,8 @@ export const ANNOUNCEMENTS = new Set(["wait_time", "csr_end_session"]);
 export function renderPayload(payload, choose) {
   const known = payload !== null && typeof payload === "object" && Object.hasOwn(RENDERERS, payload.type);
   const nodes = known ? RENDERERS[payload.type](payload, choose) : [];
-  return nodes.length > 0 ? nodes : [renderUnknown(payload)];
+  // Of a known type, but with nothing in it that could be shown: better all of it than an empty bubble.
+  return nodes.some((node) => node.textContent || node.querySelector("img")) ? nodes : [renderUnknown(payload)];
 }
 
 /** Who speaks: the agent's name, the author's, or nobody in particular. */
@@ -89,13 +90,13 @@ function renderLinkButton(payload) {
 function renderWaitTime(payload) {
   // DMS gives no unit, so the value is shown as it came.
   const waitTime = words(payload.waitTime);
-  return waitTime ? [element("p", {}, `Estimated waiting time: about ${waitTime}`)] : [];
+  return waitTime ? [element("p", {}, `Estimated waiting time: ${waitTime}`)] : [];
 }
 
 function renderUnknown(payload) {
   const type = words(payload?.type);
   return element("details", { class: "unknown" },
-    element("summary", {}, type ? `A message of type “${type}”` : "A message that this page does not know"),
+    element("summary", {}, type ? `Message of type “${type}”` : "A message that this page does not know"),
     element("pre", { tabindex: "0" }, asJson(payload)));
 }
 

@@ -73,6 +73,8 @@ export function setUpFaults(api) {
     const needed = {
       delay: ["slow", "hang"].includes(fields.dms.value) || fields.webhook.value === "slow",
       retry: ["429", "503"].includes(fields.dms.value),
+      // A post that is refused never arrives, so nobody can count it.
+      times: !["none", "refused"].includes(fields.dms.value),
     };
     for (const field of form.querySelectorAll("[data-needed-for]")) field.hidden = !needed[field.dataset.neededFor];
   };
@@ -110,7 +112,7 @@ export function setUpFaults(api) {
       webhook: fields.webhook.value,
       delay_seconds: number(fields.delay_seconds) ?? NO_FAULTS.delay_seconds,
       retry_after_seconds: number(fields.retry_after_seconds),
-      times: number(fields.times),
+      times: byId("fault-times").closest("[data-needed-for]").hidden ? null : number(fields.times),
     }, "Applied.");
   });
   byId("faults-none").addEventListener("click", () => put(NO_FAULTS, "Everything works again."));

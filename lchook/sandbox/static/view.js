@@ -13,7 +13,7 @@ export class ConversationView {
     this._typing = byId("typing");
     this._typingTimer = null;
     this._nodes = new Map();
-    this._toEnd = stickToEnd(byId("log"), this._items);
+    this._toEnd = stickToEnd(byId("log"), this._items).toEnd;
   }
 
   /** Shows this conversation from now on. */
@@ -27,7 +27,7 @@ export class ConversationView {
     if (what === "cleared") this._redraw();
     else if (what === "removed") this._remove(item);
     else if (what === "added") this._append(item);
-    else this._nodes.get(item.key)?.replaceWith(this._draw(item));
+    else this._update(item);
     byId("empty").hidden = this._conversation.items.length > 0;
     if (what === "changed" && item.state === "failed") byId("announcer").textContent = `Message not sent: ${item.reason}`;
   }
@@ -63,6 +63,14 @@ export class ConversationView {
     else this._toEnd();
   }
 
+  /** Only how far it has come can change, and only that is replaced: screen readers would read the message again. */
+  _update(item) {
+    const node = this._nodes.get(item.key);
+    if (!node || item.kind !== "out") return;
+    node.dataset.state = item.state;
+    node.querySelector(".delivery").replaceWith(this._delivery(item));
+  }
+
   _remove(item) {
     this._nodes.get(item.key)?.remove();
     this._nodes.delete(item.key);
@@ -93,7 +101,7 @@ export class ConversationView {
       sent: ["✓", `Sent ${clockTime(item.at)}`],
       failed: ["!", `Not sent: ${item.reason}`],
     }[item.state];
-    return element("p", { class: "delivery" },
+    return element("p", { class: "delivery", "aria-live": "off" },
       element("span", { class: "delivery-sign", "aria-hidden": "true" }, said[0]),
       element("span", {}, said[1]),
       item.state === "failed" &&
@@ -109,6 +117,7 @@ export class ConversationView {
     const follows = name === this._speakerBefore(item);
     return element("div", { class: `message theirs${wide ? " wide" : ""}${follows ? " follows" : ""}`, "data-type": String(payload?.type) },
       element("p", { class: follows ? "visually-hidden" : "speaker" }, name || "Assistant",
+        !follows && payload?.author && payload.author !== name && element("span", { class: "role" }, ` · ${payload.author}`),
         !follows && element("time", {}, ` ${clockTime(item.at)}`)),
       element("div", { class: wide ? "" : "bubble" }, ...nodes));
   }

@@ -4,6 +4,8 @@
 import { asJson, byId, element, stickToEnd } from "./dom.js";
 
 const MOST_ROWS = 300;
+// More than the sandbox remembers, and so more than it ever repeats.
+const MOST_SEEN = 5_000;
 const FEED_RETRY_MS = 2_000;
 
 const ARROWS = { to_dms: "→", to_customer: "←", connection: "·" };
@@ -13,13 +15,20 @@ export class Wire {
     this._log = byId("wire-log");
     this._rows = byId("wire-rows");
     this._seen = new Set();
+    // Whose chat this is: rows name others only.
+    this.customerId = "";
     this.onpost = () => {};
-    stickToEnd(this._log, this._rows);
+    this._end = stickToEnd(this._log, this._rows);
+    this._rows.addEventListener("keydown", (event) => this._move(event));
+    this._rows.addEventListener("focusin", ({ target }) => target.matches("summary") && this._makeTabStop(target));
     byId("wire-clear").addEventListener("click", () => this._rows.replaceChildren());
     const choices = document.querySelectorAll("[data-filter-choice]");
     for (const button of choices) {
       button.addEventListener("click", () => {
         this._log.dataset.filter = button.dataset.filterChoice;
+        // The stop for Tab must be one that is shown.
+        const shown = [...this._rows.querySelectorAll("summary")].findLast((summary) => summary.offsetParent !== null);
+        if (shown) this._makeTabStop(shown);
         for (const other of choices) other.setAttribute("aria-pressed", String(other === button));
       });
     }
@@ -56,7 +65,7 @@ export class Wire {
     feed.onerror = () => {
       // Not EventSource's own retry: it would go on from a number that a restarted server has not reached again.
       feed.close();
-      this._notice("Posts and webhooks cannot be shown at the moment: the sandbox's feed does not answer. Events are.");
+      this._notice("Events only: posts and webhooks cannot be shown at the moment, the sandbox's feed does not answer.");
       setTimeout(() => this.follow(address), FEED_RETRY_MS);
     };
   }
@@ -65,6 +74,7 @@ export class Wire {
     const known = `${entry.seq}@${entry.at}`;
     if (this._seen.has(known)) return;
     this._seen.add(known);
+    if (this._seen.size > MOST_SEEN) this._seen.delete(this._seen.values().next().value);
     const { direction, method, url, request, response, error, status } = entry;
     const kind = direction === "to_dms" ? "post" : "webhook";
     const facts = { [`${method} ${url}`]: { request, status, response, error } };
@@ -78,18 +88,23 @@ export class Wire {
     const duration = element("span", { class: "wire-duration" });
     const json = element("pre", { class: "wire-json", tabindex: "0" });
     const row = element("details", { class: "wire-row", "data-kind": kind, "data-direction": direction, "data-at": String(at) },
-      element("summary", {},
+      element("summary", { tabindex: "-1" },
         element("span", { class: "wire-time" }, preciseTime(at)),
         element("span", { class: "wire-direction" },
           element("span", { "aria-hidden": "true" }, `${ARROWS[direction]} `), direction),
-        element("span", { class: "wire-name" }, name),
-        type && element("span", { class: "wire-type" }, String(type)),
-        customer_id && element("span", { class: "wire-customer" }, String(customer_id)),
+        element("span", { class: "wire-what" }, element("span", { class: "wire-name" }, name), type && ` ${type}`),
+        element("span", { class: "wire-customer" }, customer_id && customer_id !== this.customerId ? String(customer_id) : ""),
         result, duration),
       json);
     const write = () => row.open && (json.textContent = asJson(facts));
-    row.addEventListener("toggle", write);
+    row.firstElementChild.addEventListener("click", () => this._end.hold());
+    row.addEventListener("toggle", () => {
+      write();
+      if (row.open && row.offsetHeight < this._log.clientHeight) row.scrollIntoView({ block: "nearest" });
+      else if (row.open) row.scrollIntoView({ block: "start" });
+    });
     this._insert(row, at);
+    if (!this._rows.contains(document.activeElement)) this._makeTabStop(this._rows.lastElementChild.firstElementChild);
     return {
       result: (text, milliseconds, bad) => {
         result.textContent = bad && text ? `✗ ${text}` : text;
@@ -106,6 +121,22 @@ export class Wire {
     if (after) after.after(row);
     else this._rows.prepend(row);
     while (this._rows.childElementCount > MOST_ROWS) this._rows.firstElementChild.remove();
+  }
+
+  /** Of hundreds of rows only one is a stop for Tab; arrow keys go on from there. */
+  _makeTabStop(summary) {
+    this._rows.querySelector('summary[tabindex="0"]')?.setAttribute("tabindex", "-1");
+    summary.setAttribute("tabindex", "0");
+  }
+
+  _move(event) {
+    if (!event.target.matches("summary")) return;
+    const shown = [...this._rows.querySelectorAll("summary")].filter((summary) => summary.offsetParent !== null);
+    const here = shown.indexOf(event.target);
+    const there = { ArrowUp: here - 1, ArrowDown: here + 1, Home: 0, End: shown.length - 1 }[event.key];
+    if (!shown[there]) return;
+    event.preventDefault();
+    shown[there].focus();
   }
 
   _notice(text) {

@@ -1,0 +1,192 @@
+"""The sandbox in a browser: the chat page, and an API for faults, the wire log and the agent's part. HTTP only."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import Blueprint, Flask, Response, abort, jsonify, render_template, request, send_file, url_for
+from flask.typing import ResponseReturnValue
+
+from lchook.sandbox.bodies import FILES, KINDS
+from lchook.sandbox.dms import SandboxDms
+from lchook.sandbox.faults import FaultsError
+from lchook.sandbox.webhooks import OverloadedError
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+_LOCAL_CLIENT = Path("node_modules/socket.io-client/dist/socket.io.min.js")
+CDN_CLIENT = "https://cdn.socket.io/4.8.1/socket.io.min.js"
+CDN_INTEGRITY = "sha384-mkQ3/7FUtcGyoppY6bz/PORYoGqOl7/aSUMn2ymDOJcapfS6PHqxhRTMh1RR0Q6+"
+
+CUSTOMERS = (
+    {"customer_id": "customer-1", "customer_name": "Ada Lindgren"},
+    {"customer_id": "customer-2", "customer_name": "Björn Nilsson"},
+    {"customer_id": "customer-3", "customer_name": "Chiara Rossi"},
+    {"customer_id": "", "customer_name": "Unauthenticated person"},
+)
+
+# Proxies and browsers drop a stream that is silent for about a minute.
+_STREAM_COMMENT_SECONDS = 15.0
+# A slow hook, and what waits before the agent's words.
+_SAY_SECONDS = 30.0
+
+
+def create_blueprint(
+    dms: SandboxDms,
+    hook_url: str = "",
+    *,
+    customers: Sequence[dict[str, str]] = CUSTOMERS,
+    root: Path = PROJECT_ROOT,
+) -> Blueprint:
+    """The page at `/`, everything else under `/sandbox/`.
+
+    :param hook_url: where LCH is, for the page's Socket.IO connection; empty for the page's own address.
+    :param root: the folder that may have `node_modules` with socket.io-client in it.
+    """
+    hook_url = hook_url.rstrip("/")
+    local_client = root / _LOCAL_CLIENT
+    sandbox = Blueprint(
+        "sandbox",
+        __name__,
+        template_folder="templates",
+        static_folder="static",
+        static_url_path="/sandbox/static",
+    )
+
+    @sandbox.get("/")
+    def page() -> ResponseReturnValue:
+        dms.files_url = url_for("sandbox.file", name="", _external=True).rstrip("/")
+        is_local = local_client.is_file()
+        html = render_template(
+            "chat.html",
+            socketio_src=url_for("sandbox.socketio_client") if is_local else CDN_CLIENT,
+            socketio_integrity=None if is_local else CDN_INTEGRITY,
+        )
+        policy = _content_security_policy(hook_url or request.host_url, "" if is_local else CDN_CLIENT)
+        return html, {
+            "Content-Security-Policy": policy,
+            "X-Content-Type-Options": "nosniff",
+            "Referrer-Policy": "no-referrer",
+            "Cache-Control": "no-cache",
+        }
+
+    @sandbox.get("/sandbox/socket.io.min.js")
+    def socketio_client() -> ResponseReturnValue:
+        if not local_client.is_file():
+            abort(404)
+        return send_file(local_client, mimetype="text/javascript")
+
+    @sandbox.get("/sandbox/files/", defaults={"name": ""})
+    @sandbox.get("/sandbox/files/<name>")
+    def file(name: str) -> ResponseReturnValue:
+        if name not in FILES:
+            abort(404)
+        content_type, content = FILES[name]
+        return content, {"Content-Type": content_type, "X-Content-Type-Options": "nosniff"}
+
+    @sandbox.get("/sandbox/config.json")
+    def config() -> ResponseReturnValue:
+        return jsonify(hook=hook_url, dms_url=dms.url, webhook_url=dms.webhook_url, customers=list(customers))
+
+    @sandbox.get("/sandbox/wire")
+    def wire() -> ResponseReturnValue:
+        text = request.headers.get("Last-Event-ID") or request.args.get("after") or "0"
+        if not re.fullmatch(r"[0-9]{1,15}", text):
+            return _problem(400, "after (or Last-Event-ID) must be the number of an entry")
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        return Response(_events(dms, int(text)), mimetype="text/event-stream", headers=headers)
+
+    @sandbox.get("/sandbox/faults")
+    def get_faults() -> ResponseReturnValue:
+        return jsonify(dms.faults.as_dict())
+
+    @sandbox.put("/sandbox/faults")
+    def put_faults() -> ResponseReturnValue:
+        wanted = request.get_json(silent=True)
+        if not isinstance(wanted, dict):
+            return _problem(400, 'send a JSON object such as {"dms": "503"}, as application/json')
+        try:
+            dms.faults.set(**wanted)
+        except FaultsError as error:
+            return _problem(400, str(error))
+        return jsonify(dms.faults.as_dict())
+
+    @sandbox.post("/sandbox/say")
+    def say() -> ResponseReturnValue:
+        wanted = request.get_json(silent=True)
+        if not isinstance(wanted, dict) or not isinstance(wanted.get("customer_id"), str):
+            return _problem(400, 'send a JSON object such as {"customer_id": "…", "kind": "menu"}, as application/json')
+        if wanted.get("kind") not in KINDS:
+            return _problem(400, f"kind must be one of {', '.join(KINDS)}")
+        text = wanted.get("text")
+        if text is not None and not isinstance(text, str):
+            return _problem(400, "text must be a string")
+        fields = {"text": [text]} if text and wanted["kind"] in ("text", "attachments") else {}
+        try:
+            status = dms.say(wanted["customer_id"], wanted["kind"], **fields).result(timeout=_SAY_SECONDS)
+        except OverloadedError as error:
+            return _problem(503, str(error))
+        except TimeoutError:
+            return _problem(504, f"the webhook has not been answered after {_SAY_SECONDS:g} s")
+        return jsonify(status=status)
+
+    return sandbox
+
+
+def create_app(dms: SandboxDms, hook_url: str, **options: Any) -> Flask:
+    """The sandbox alone, beside an LCH that runs elsewhere. `options` are those of `create_blueprint`."""
+    # No static folder of its own: it would be this package's, at another address.
+    app = Flask(__name__, static_folder=None)
+    app.register_blueprint(create_blueprint(dms, hook_url, **options))
+    return app
+
+
+def _problem(status: int, words: str) -> tuple[Response, int]:
+    return jsonify(error=words), status
+
+
+def _events(dms: SandboxDms, seq: int) -> Iterator[str]:
+    # Something at once, so that the browser knows that it is connected.
+    yield ": the wire\n\n"
+    while not dms.wire.closed:
+        entries = dms.wire.after(seq, timeout_seconds=_STREAM_COMMENT_SECONDS)
+        yield "".join(map(_event, entries)) or ": nothing new\n\n"
+        if entries:
+            seq = entries[-1]["seq"]
+
+
+def _event(entry: dict[str, Any]) -> str:
+    try:
+        data = json.dumps(entry, allow_nan=False, separators=(",", ":"))
+    except (ValueError, RecursionError):
+        # Deeper than Python writes, though not deeper than it reads.
+        hidden = {"request": {"headers": {}, "body": "(cannot be shown)"}, "response": {"body": None}}
+        data = json.dumps({**entry, **hidden})
+    return f"id: {entry['seq']}\ndata: {data}\n\n"
+
+
+def _content_security_policy(hook_url: str, cdn_client: str) -> str:
+    """Only what the page needs: text from outside cannot bring in anything else.
+
+    The hook is named for `ws:` too: for older browsers `'self'` does not include WebSockets.
+    """
+    parts = urlsplit(hook_url)
+    # The Host header comes from outside; what does not look like a host has no place in a policy.
+    host = parts.netloc if re.fullmatch(r"[A-Za-z0-9.:\[\]_-]+", parts.netloc) else ""
+    hook = f"{parts.scheme}://{host} {'wss' if parts.scheme == 'https' else 'ws'}://{host}" if host else ""
+    rules = {
+        "default-src": "'none'",
+        "script-src": f"'self' {cdn_client}",
+        "style-src": "'self'",
+        "img-src": "'self' https: data:",
+        "connect-src": f"'self' {hook}",
+        "font-src": "'self'",
+        "form-action": "'self'",
+        "base-uri": "'none'",
+        "frame-ancestors": "'none'",
+    }
+    return "; ".join(f"{name} {sources.strip()}" for name, sources in rules.items())
