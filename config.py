@@ -48,6 +48,17 @@ class Settings:
     dms_connect_timeout_seconds: float = 5.0
     # After this the outcome is "failed": the message may or may not have been taken.
     dms_read_timeout_seconds: float = 15.0
+    # For how long a message to DMS is tried again where DMS has surely not taken it. A person waits no longer than this.
+    retry_budget_seconds: float = 30.0
+    # Where messages are kept: memory:, sqlite: (a file in the instance folder), sqlite:///path, redis://…
+    store_url: str = field(default="sqlite:", repr=False)
+    # How long a message waits for a customer who is not there. A chat is over after a day.
+    mailbox_ttl_seconds: float = 86_400.0
+    # Messages that wait for one customer; the oldest go first. An agent writes dozens, not hundreds, to somebody away.
+    mailbox_size: int = 500
+    # The heartbeat of Socket.IO connections, its own defaults: a dead one is noticed after both together.
+    ping_interval_seconds: float = 25.0
+    ping_timeout_seconds: float = 20.0
     # The largest event from a client, and the largest webhook: what Socket.IO allows by default.
     max_message_bytes: int = 1_000_000
     # Messages of one customer that may wait for DMS. A person never gets there; a runaway script does.
@@ -62,10 +73,10 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = HERE / 
     :param dotenv: a file whose variables count where the environment has none; `None` for no file.
     :raises SettingsError: naming every variable that is missing or wrong.
     """
-    texts: dict[str, str] = {}
-    if dotenv is not None:
-        texts.update({name: text for name, text in dotenv_values(dotenv).items() if text})
-    texts.update({name: text for name, text in (os.environ if environ is None else environ).items() if text.strip()})
+    in_file = {} if dotenv is None else dotenv_values(dotenv)
+    in_environment = os.environ if environ is None else environ
+    # An empty variable counts as none, and so switches off what the file says.
+    texts = {name: text for name, text in {**in_file, **in_environment}.items() if text and text.strip()}
 
     values: dict[str, Any] = {}
     problems: dict[str, str] = {}
@@ -99,17 +110,30 @@ def _header_value(text: str) -> str:
 def _origins(text: str) -> tuple[str, ...] | Literal["*"]:
     if text == "*":
         return "*"
-    origins = tuple(part.strip().rstrip("/") for part in text.split(",") if part.strip())
+    origins = tuple(part.strip().rstrip("/") for part in text.lower().split(",") if part.strip())
     if not origins or not all(re.fullmatch(r"https?://[^/\s?#@*]+", origin) for origin in origins):
         raise ValueError
     return tuple(_as_browsers_send_it(origin) for origin in origins)
 
 
 def _as_browsers_send_it(origin: str) -> str:
-    """An origin in lower case and without its scheme's own port, as browsers send it."""
-    origin = origin.lower()
+    """An origin, in lower case already, without its scheme's own port, as browsers send it."""
     default_port = ":443" if origin.startswith("https:") else ":80"
     return origin.removesuffix(default_port)
+
+
+def _store_url(text: str) -> str:
+    parts = urlsplit(text)
+    known = {
+        "memory": not parts.netloc and not parts.path,
+        "sqlite": not parts.netloc and parts.path != "/" and parts.query in ("", "synchronous=full"),
+        "redis": bool(parts.hostname),
+        "rediss": bool(parts.hostname),
+    }
+    if not known.get(parts.scheme, False):
+        raise ValueError
+    _ = parts.port
+    return text
 
 
 def _one_of(*choices: str) -> Callable[[str], str]:
@@ -154,6 +178,10 @@ _FIELDS = {
     "JWT_TTL": "jwt_ttl_seconds",
     "DMS_CONNECT_TIMEOUT": "dms_connect_timeout_seconds",
     "DMS_READ_TIMEOUT": "dms_read_timeout_seconds",
+    "RETRY_BUDGET": "retry_budget_seconds",
+    "MAILBOX_TTL": "mailbox_ttl_seconds",
+    "PING_INTERVAL": "ping_interval_seconds",
+    "PING_TIMEOUT": "ping_timeout_seconds",
 }
 
 # Variable, parser (raises ValueError), what it should be in words.
@@ -168,6 +196,12 @@ _VARIABLES: tuple[tuple[str, Callable[[str], Any], str], ...] = (
     ("JWT_TTL", _whole(5, 300), "whole seconds, 5 to 300"),
     ("DMS_CONNECT_TIMEOUT", _seconds(0.1, 120), "seconds, 0.1 to 120"),
     ("DMS_READ_TIMEOUT", _seconds(0.1, 300), "seconds, 0.1 to 300"),
+    ("RETRY_BUDGET", _seconds(0, 600), "seconds, 0 to 600"),
+    ("STORE_URL", _store_url, "memory:, sqlite:, sqlite:///path or redis://host:port/0"),
+    ("MAILBOX_TTL", _seconds(1, 31_536_000), "seconds, 1 to 31536000 (a year)"),
+    ("MAILBOX_SIZE", _whole(1, 100_000), "a number of messages, 1 to 100000"),
+    ("PING_INTERVAL", _seconds(0.5, 300), "seconds, 0.5 to 300"),
+    ("PING_TIMEOUT", _seconds(0.5, 300), "seconds, 0.5 to 300"),
     ("MAX_MESSAGE_BYTES", _whole(1_000, 100_000_000), "bytes, 1000 to 100000000"),
     ("MAX_QUEUE_LENGTH", _whole(1, 100_000), "a number of messages, 1 to 100000"),
     ("LOG_LEVEL", _log_level, "debug, info, warning or error"),

@@ -13,8 +13,9 @@ import sys
 
 from config import SettingsError
 from lchook import create_app
+from lchook.store import UnknownFormatError
 
 try:
     app = create_app()
-except SettingsError as error:
+except (SettingsError, UnknownFormatError) as error:
     sys.exit(str(error))

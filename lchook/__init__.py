@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response
@@ -17,8 +18,13 @@ import config
 from lchook import cli, webhook
 from lchook.chat import Chat
 from lchook.dms import DmsClient
+from lchook.draining import Draining
 from lchook.logs import set_up_logs
-from lchook.ordered_events import OrderedSocketIO
+from lchook.ordered_events import OrderedSocketIO, is_alive
+from lchook.retries import RetryingDms
+from lchook.store import Bell
+from lchook.store.from_url import store_from_url
+from lchook.ticker import Ticker
 from lchook.to_customer import ToCustomer
 from lchook.to_dms import ToDms
 from lchook.tokens import Tokens
@@ -34,6 +40,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
 
     :param settings: read from the environment if not given.
     :raises config.SettingsError: naming every setting that is missing or wrong.
+    :raises lchook.store.UnknownFormatError: where the store was written by another version.
     """
     settings = settings or config.load()
     set_up_logs(settings)
@@ -55,19 +62,44 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         cors_allowed_origins=_origins(settings),
         manage_session=False,
         max_http_buffer_size=settings.max_message_bytes,
+        ping_interval=settings.ping_interval_seconds,
+        ping_timeout=settings.ping_timeout_seconds,
     )
     server = socketio.server
 
-    to_dms = ToDms(dms, start_task=server.start_background_task, max_queue_length=settings.max_queue_length)
+    store = store_from_url(
+        settings.store_url,
+        folder=Path(app.instance_path),
+        ttl_seconds=settings.mailbox_ttl_seconds,
+        size=settings.mailbox_size,
+    )
+    retrying = RetryingDms(dms, budget_seconds=settings.retry_budget_seconds)
+    to_dms = ToDms(retrying, store, start_task=server.start_background_task, max_queue_length=settings.max_queue_length)
     to_customer = ToCustomer(
+        store,
         emit=lambda sid, payload, acknowledged: server.emit(
             "serverMessage", payload, to=sid, namespace="/", callback=acknowledged
         ),
-        start_task=server.start_background_task,
+        is_alive=lambda sid: is_alive(server, sid),
         ack_timeout_seconds=settings.ack_timeout_seconds,
+        heartbeat_seconds=settings.ping_interval_seconds + settings.ping_timeout_seconds,
     )
-    socketio.on_namespace(Chat(to_dms=to_dms, to_customer=to_customer, max_message_bytes=settings.max_message_bytes))
-    app.register_blueprint(webhook.create_blueprint(settings, tokens, to_customer))
+    ticker = Ticker(to_customer.tick, to_dms.tick, start_task=server.start_background_task)
+    bell = Bell(
+        due=to_customer.send_waiting,
+        elsewhere=to_customer.elsewhere,
+        now=lambda customer_id, text: to_customer.send_now(customer_id, json.loads(text)),
+        turn=to_dms.line_moved,
+        reconnected=to_customer.reconnected,
+    )
+    store.open(bell, server.start_background_task)
+
+    chat = Chat(to_dms=to_dms, to_customer=to_customer, ticker=ticker, max_message_bytes=settings.max_message_bytes)
+    socketio.on_namespace(chat)
+    app.register_blueprint(webhook.create_blueprint(settings, tokens, to_customer, ticker))
+    draining = Draining(app.wsgi_app, socketio=socketio, to_dms=to_dms, to_customer=to_customer, store=store)
+    app.wsgi_app = draining  # type: ignore[method-assign]
+    app.extensions["lch_draining"] = draining
     app.register_error_handler(Exception, _error_as_json)
     cli.register(app)
     _warn(settings)

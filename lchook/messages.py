@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import uuid
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeGuard
 
 # What a client's message may carry to DMS. Everything else stays here.
 FIELDS_TO_DMS = (
@@ -22,6 +23,12 @@ FIELDS_TO_DMS = (
     "attachments",
     "context_data",
 )
+
+MOST_CUSTOMER_ID = 256
+END_OF_SESSION = "customer_end_session"
+# Deeper JSON can be read, but Python runs out of stack where Socket.IO writes it again.
+MOST_LEVELS = 100
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class MessageError(Exception):
@@ -60,8 +67,10 @@ def dms_from_client(message: object, *, max_bytes: int) -> MessageToDms:
     fields: dict[str, Any] = {name: message[name] for name in FIELDS_TO_DMS if message.get(name) is not None}
 
     customer_id, type_ = fields.get("customer_id"), fields.get("type")
-    if not isinstance(customer_id, str):
-        raise MessageError("customer_id must be a string (empty for a customer without a name)")
+    if not is_customer_id(customer_id):
+        raise MessageError(
+            f"customer_id must be a string of at most {MOST_CUSTOMER_ID} characters (empty for a customer without a name)"
+        )
     if not isinstance(type_, str) or not type_:
         raise MessageError('type must be a string, such as "text"')
     if not isinstance(fields.get("customer_name", ""), str):
@@ -101,11 +110,34 @@ def customer_from_dms(body: bytes) -> MessageToCustomer:
         raise MessageError("the body must be JSON in UTF-8, with numbers that JSON knows") from error
     if not isinstance(payload, dict):
         raise MessageError("the body must be a JSON object")
+    # Most bodies have fewer brackets than they may have levels: those need no closer look.
+    if body.count(b"{") + body.count(b"[") > MOST_LEVELS and _is_deeper_than(MOST_LEVELS, payload):
+        raise MessageError(f"the body must not be nested more than {MOST_LEVELS} levels deep")
     customer_id = payload.get("customer_id")
-    if not isinstance(customer_id, str):
-        raise MessageError("customer_id must be there, and a string")
+    if not is_customer_id(customer_id):
+        raise MessageError(f"customer_id must be there, a string of at most {MOST_CUSTOMER_ID} characters")
     type_ = payload.get("type")
     return MessageToCustomer(customer_id, type_ if isinstance(type_, str) else None, payload)
+
+
+def is_customer_id(value: object) -> TypeGuard[str]:
+    """Can this be a customer's id?"""
+    # A lone surrogate is a str that no store and no log can encode.
+    return isinstance(value, str) and len(value) <= MOST_CUSTOMER_ID and not _SURROGATE.search(value)
+
+
+def _is_deeper_than(most_levels: int, value: object) -> bool:
+    level = [value]
+    for _ in range(most_levels):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, (dict, list))
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return False
+    return any(isinstance(value, (dict, list)) for value in level)
 
 
 def _is_id(value: object) -> bool:

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from engineio.exceptions import SocketIsClosedError
 from engineio.payload import Payload
 from flask import Flask
 from flask_socketio import Namespace, SocketIO
@@ -40,6 +41,9 @@ class OrderedNamespace(Namespace):  # type: ignore[misc]  # Flask-SocketIO has n
 
     def connected(self, sid: str, environ: dict[str, Any], auth: Any) -> None:
         """A client asks to connect. Raise `Refused(reason)` to refuse it."""
+
+    def ready(self, sid: str) -> None:
+        """The client has been told that it is connected, and may be sent events."""
 
     def disconnected(self, sid: str, reason: str) -> None:
         """A connection is closed, by whomever."""
@@ -73,6 +77,16 @@ class OrderedSocketIO(SocketIO):  # type: ignore[misc]
         super().init_app(app, **options)
         self._handle_other_event = self.server._handle_event
         self.server._handle_event = self._handle_event_in_order
+        self._handle_connect = self.server._handle_connect
+        self.server._handle_connect = self._handle_connect_and_ready
+
+    def _handle_connect_and_ready(self, eio_sid: str, namespace: str | None, data: Any) -> None:
+        self._handle_connect(eio_sid, namespace, data)
+        name = namespace or "/"
+        handler = self.server.namespace_handlers.get(name)
+        sid = self.server.manager.sid_from_eio_sid(eio_sid, name)
+        if isinstance(handler, OrderedNamespace) and self.server.manager.is_connected(sid, name):
+            handler.ready(sid)
 
     def _handle_event_in_order(self, eio_sid: str, namespace: str | None, id: int | None, data: Any) -> None:  # noqa: A002
         name = namespace or "/"
@@ -105,3 +119,21 @@ class OrderedSocketIO(SocketIO):  # type: ignore[misc]
             acknowledge({"status": "rejected", "error": "internal error"})
         if not self.server.async_handlers and id is not None:
             acknowledged.wait(_SERIAL_WAIT_SECONDS)
+
+
+def is_alive(server: Any, sid: str) -> bool:
+    """Is a socket of the default namespace still there? Closes one that owes its heartbeat for too long.
+
+    :param server: python-socketio's server.
+    """
+    eio_sid = server.manager.eio_sid_from_sid(sid, "/")
+    if eio_sid is None:
+        return False
+    eio_socket = server.eio.sockets.get(eio_sid)
+    if eio_socket is None:
+        # The test client has no engine below it.
+        return eio_sid in server.environ
+    try:
+        return bool(eio_socket.check_ping_timeout())
+    except SocketIsClosedError:
+        return False

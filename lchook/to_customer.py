@@ -1,84 +1,421 @@
-"""The flow to customers: a webhook's message goes to the customer's socket, which acknowledges it.
+"""The flow to customers: a webhook's message is kept in the customer's mailbox until their browser has it.
 
-Knows nothing of HTTP, and of Socket.IO only a function that emits.
+A customer is reached on the socket that spoke for them last, and on no other. Letters go out in order, without waiting for
+each other's acknowledgement. A letter is done when it is acknowledged, or when its socket has outlived it by a whole
+heartbeat: what was sent before a pong that came back has arrived. Where the socket closes first, the letter goes to the
+customer's next one.
+
+Knows nothing of HTTP, and of Socket.IO only two functions.
 """
 
 from __future__ import annotations
 
-import itertools
+import json
 import logging
 import threading
 import time
+from collections import Counter, OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
-from lchook.customers import Customers
 from lchook.messages import MessageToCustomer
+from lchook.store import Store, StoreError
 
 log = logging.getLogger(__name__)
 
+# Worth nothing later: sent if the customer is there, and not kept.
+_FLEETING = frozenset({"typing_indicator", "wait_time"})
+_FETCH_AT_ONCE = 100
+_EXPIRE_EVERY_SECONDS = 30.0
+
 # Emits a payload to a socket as `serverMessage` and calls back when the client acknowledges it.
 Emit = Callable[[str, dict[str, Any], Callable[..., None]], None]
-StartTask = Callable[..., object]
+# Is the socket still there? Asks the heartbeat, and closes a socket whose time is over.
+IsAlive = Callable[[str], bool]
+
+
+@dataclass(slots=True)
+class _Sent:
+    """A letter on its way, or a fleeting message (number 0, which no letter has)."""
+
+    customer: _Customer
+    number: int
+    sid: str
+    at: float
+    overdue: bool = False
+
+
+@dataclass(slots=True)
+class _Customer:
+    """A customer who is here, or for whom acknowledgements may still come."""
+
+    customer_id: str
+    sid: str | None = None
+    # Letters on their way, by number; and those done of which the store could not be told yet.
+    on_the_way: dict[int, _Sent] = field(default_factory=dict)
+    done: set[int] = field(default_factory=set)
+    # All letters up to this number were sent.
+    sent_up_to: int = 0
+    # The client was seen not to acknowledge: nothing is held back for its acknowledgements.
+    silent: bool = False
+    # One task at a time sends; others leave word that there is more to look for.
+    sending: bool = False
+    send_again: bool = False
+    # The store believes that this instance waits for acknowledgements of the customer.
+    held: bool = False
+    lock: Any = field(default_factory=threading.Lock)
 
 
 class ToCustomer:
-    """Delivers messages to customers, and knows on which socket each is."""
+    """Keeps and delivers messages to customers, and knows on which socket each is. Call from anywhere."""
 
-    def __init__(self, *, emit: Emit, start_task: StartTask, ack_timeout_seconds: float) -> None:
-        self._customers = Customers()
+    def __init__(
+        self,
+        store: Store,
+        *,
+        emit: Emit,
+        is_alive: IsAlive,
+        ack_timeout_seconds: float,
+        heartbeat_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """:param heartbeat_seconds: ping interval and ping timeout together: how long a dead socket may go unnoticed."""
+        self._store = store
         self._emit = emit
-        self._start_task = start_task
+        self._is_alive = is_alive
         self._ack_timeout_seconds = ack_timeout_seconds
-        self._numbers = itertools.count()
+        self._heartbeat_seconds = heartbeat_seconds
+        self._clock = clock
         self._lock = threading.Lock()
-        # Sent and not acknowledged, oldest first: number → (when it is overdue, what the log shall call it).
-        self._unacknowledged: dict[int, tuple[float, str]] = {}
-        self._watching = False
+        self._customers: dict[str, _Customer] = {}
+        self._customers_on: dict[str, set[str]] = {}
+        # Oldest first. Left in here when they are done; `tick` passes over them.
+        self._unacknowledged: OrderedDict[int, _Sent] = OrderedDict()
+        self._unproven: OrderedDict[int, _Sent] = OrderedDict()
+        # Customers to come back to: another instance holds their letters, or the store failed.
+        self._again: set[str] = set()
+        self._next_expiry = 0.0
+        # What happened, for those who run it.
+        self.counts: Counter[str] = Counter()
+
+    # Sockets
 
     def speaks_on(self, customer_id: str, sid: str) -> None:
-        """The customer spoke on this socket: from now on they are reached there."""
-        self._customers.speaks_on(customer_id, sid)
+        """From now on the customer is reached on this socket. Does not send yet: `send_waiting` does."""
+        with self._lock:
+            customer = self._customers.get(customer_id)
+            if customer is None:
+                customer = self._customers[customer_id] = _Customer(customer_id)
+            before = customer.sid
+            if before == sid:
+                return
+            customer.sid = sid
+            self._customers_on.setdefault(sid, set()).add(customer_id)
+            if before is not None and not any(sent.sid == before for sent in customer.on_the_way.values()):
+                self._leave(customer_id, before)
+
+    def claim(self, customer_id: str) -> None:
+        """This instance delivers to the customer from now on. A message to DMS claims them, too."""
+        try:
+            self._store.claim(customer_id)
+        except StoreError as error:
+            log.error("customer %r: cannot be claimed now: %s", customer_id, error)
+            self._again.add(customer_id)
+            return
+        self.send_waiting(customer_id)
+
+    def send_waiting(self, customer_id: str) -> None:
+        """Send what waits for the customer, if they are here, and nothing has to be held back for order's sake."""
+        customer = self._customers.get(customer_id)
+        if customer is None:
+            return
+        with customer.lock:
+            customer.send_again = True
+            if customer.sending:
+                return
+            customer.sending = True
+        while True:
+            with customer.lock:
+                if not customer.send_again:
+                    customer.sending = False
+                    break
+                customer.send_again = False
+            try:
+                self._send(customer)
+            except StoreError as error:
+                log.error("customer %r: letters cannot be fetched now: %s", customer_id, error)
+                self._again.add(customer_id)
+            except Exception:
+                log.exception("customer %r: sending failed", customer_id)
+                self._again.add(customer_id)
+        if customer.held and not customer.on_the_way:
+            # All was acknowledged meanwhile, or nothing could be sent.
+            self._tell_done(customer)
+        if customer.sid is None:
+            self._forget_if_idle(customer)
 
     def socket_gone(self, sid: str) -> None:
-        """The socket is closed: nobody is reached on it any more."""
-        for customer_id in self._customers.forget_socket(sid):
-            log.info("customer %r: no longer on socket %s, which is closed", customer_id, sid)
+        """The socket is closed: what was not acknowledged on it goes to the customer's next one."""
+        with self._lock:
+            customers = [self._customers[customer_id] for customer_id in self._customers_on.pop(sid, ())]
+            lost = [(customer, self._take_back(customer, sid)) for customer in customers]
+        for customer, count in lost:
+            if count:
+                self.counts["unacknowledged_at_disconnect"] += count
+                log.info("customer %r: %d letters wait for the next socket", customer.customer_id, count)
+            if customer.sid is None:
+                log.info("customer %r: no longer on socket %s, which is closed", customer.customer_id, sid)
+                self._let_go(customer)
+            elif count:
+                self.send_waiting(customer.customer_id)
 
-    def deliver(self, message: MessageToCustomer) -> None:
-        """Send a message to its customer, if they are there. Returns without waiting for the acknowledgement."""
-        sid = self._customers.socket_of(message.customer_id)
-        if sid is None:
-            log.info("customer %r: %r has no socket to go to", message.customer_id, message.type)
+    def elsewhere(self, customer_id: str) -> None:
+        """Another instance has the customer now."""
+        with self._lock:
+            customer = self._customers.get(customer_id)
+            if customer is None or customer.sid is None:
+                return
+            sid, customer.sid = customer.sid, None
+            if not any(sent.sid == sid for sent in customer.on_the_way.values()):
+                self._leave(customer_id, sid)
+        log.info("customer %r: now on another instance", customer_id)
+        self._forget_if_idle(customer)
+
+    def reconnected(self) -> None:
+        """The store was away: look anew for every customer who is here."""
+        self._again.update(list(self._customers))
+
+    # Messages
+
+    def deliver(self, message: MessageToCustomer, *, fingerprint: str | None) -> None:
+        """Keep a message for its customer and send it if they are here. Returns when it is kept.
+
+        :param fingerprint: what is equal for repeats of the same webhook, if repeats can be recognised.
+        :raises StoreError: where it could not be kept.
+        """
+        customer_id = message.customer_id
+        if message.type in _FLEETING:
+            self._deliver_now(message)
             return
-        number = next(self._numbers)
-        name = f"customer {message.customer_id!r}: {message.type!r} on socket {sid}"
-        with self._lock:
-            self._unacknowledged[number] = (time.monotonic() + self._ack_timeout_seconds, name)
-            watch, self._watching = not self._watching, True
-        if watch:
-            self._start_task(self._watch)
-        self._emit(sid, message.payload, lambda *_: self._acknowledged(number))
-        log.info("%s: sent", name)
+        kept = self._store.put(customer_id, json.dumps(message.payload, separators=(",", ":")), fingerprint)
+        if not kept.kept:
+            self.counts["repeated_webhook"] += 1
+            log.info("customer %r: a repeated webhook, not delivered again", customer_id)
+            return
+        if kept.dropped:
+            self.counts["dropped_mailbox_full"] += kept.dropped
+            log.warning("customer %r: mailbox full, the oldest %d letters are dropped", customer_id, kept.dropped)
+        if not kept.here:
+            log.info("customer %r: %r kept; another instance has the customer, or none", customer_id, message.type)
+            return
+        if customer_id not in self._customers:
+            log.info("customer %r: %r kept for when they come", customer_id, message.type)
+        self.send_waiting(customer_id)
 
-    def _acknowledged(self, number: int) -> None:
-        with self._lock:
-            waited = self._unacknowledged.pop(number, None)
-        if waited is not None:
-            log.info("%s: acknowledged", waited[1])
+    def send_now(self, customer_id: str, payload: dict[str, Any]) -> bool:
+        """Send a payload that is not kept, if the customer is here; tells whether they are."""
+        customer = self._customers.get(customer_id)
+        sid = customer.sid if customer is not None else None
+        if customer is None or sid is None:
+            return False
+        self._hand_over(_Sent(customer, 0, sid, self._clock()), payload)
+        return True
 
-    def _watch(self) -> None:
-        """Log what is not acknowledged in time. Ends when nothing waits any more."""
-        while True:
-            with self._lock:
-                if not self._unacknowledged:
-                    self._watching = False
-                    return
-                number, (overdue_at, name) = next(iter(self._unacknowledged.items()))
-                seconds_left = overdue_at - time.monotonic()
-                if seconds_left <= 0:
-                    del self._unacknowledged[number]
-            if seconds_left <= 0:
-                log.error("%s: not acknowledged within %g s", name, self._ack_timeout_seconds)
+    def clear(self, customer_id: str) -> None:
+        """The customer ended the session: what waits for them is worth nothing any more."""
+        try:
+            count = self._store.clear(customer_id)
+        except StoreError as error:
+            log.error("customer %r: the mailbox could not be emptied: %s", customer_id, error)
+            return
+        if count:
+            self.counts["dropped_session_ended"] += count
+            log.info("customer %r: ended the session with %d letters waiting", customer_id, count)
+
+    def unacknowledged(self) -> int:
+        """How many letters are on their way."""
+        return sum(len(customer.on_the_way) for customer in list(self._customers.values()))
+
+    # Time
+
+    def tick(self) -> None:
+        """Look after what time brings: overdue acknowledgements, survived heartbeats, second tries, expiry."""
+        now = self._clock()
+        for sent in self._due(self._unacknowledged, now - self._ack_timeout_seconds):
+            sent.overdue = True
+            self.counts["acknowledgement_timeout"] += 1
+            log.error(
+                "customer %r: not acknowledged within %g s on socket %s",
+                sent.customer.customer_id,
+                self._ack_timeout_seconds,
+                sent.sid,
+            )
+        for sent in self._due(self._unproven, now - self._heartbeat_seconds):
+            if sent.customer.on_the_way.get(sent.number) is not sent:
+                continue
+            if self._is_alive(sent.sid):
+                sent.customer.silent = True
+                self.counts["delivered_by_heartbeat"] += 1
+                self._done(sent)
             else:
-                time.sleep(seconds_left)
+                self.socket_gone(sent.sid)
+        again, self._again = self._again, set()
+        for customer_id in again:
+            customer = self._customers.get(customer_id)
+            if customer is None:
+                continue
+            if customer.done or (customer.held and not customer.on_the_way):
+                self._tell_done(customer)
+            if customer.sid is None:
+                self._let_go(customer)
+            else:
+                self.send_waiting(customer_id)
+        if now >= self._next_expiry:
+            self._next_expiry = now + _EXPIRE_EVERY_SECONDS
+            self._expire()
+
+    def _due(self, waiting: OrderedDict[int, _Sent], before: float) -> list[_Sent]:
+        due = []
+        with self._lock:
+            while waiting:
+                key, sent = next(iter(waiting.items()))
+                if sent.at > before:
+                    break
+                del waiting[key]
+                due.append(sent)
+        return due
+
+    def _expire(self) -> None:
+        try:
+            expired = self._store.expire()
+        except StoreError as error:
+            log.error("the store could not be tidied: %s", error)
+            return
+        if expired:
+            self.counts["dropped_expired"] += expired
+            log.warning("%d letters are dropped: their time to live is over", expired)
+
+    # Sending
+
+    def _deliver_now(self, message: MessageToCustomer) -> None:
+        if not self.send_now(message.customer_id, message.payload):
+            try:
+                self._store.pass_on(message.customer_id, json.dumps(message.payload))
+            except StoreError as error:
+                log.warning("customer %r: %r is lost: %s", message.customer_id, message.type, error)
+
+    def _send(self, customer: _Customer) -> None:
+        sid = customer.sid
+        if sid is None:
+            return
+        if not customer.silent and any(sent.sid != sid for sent in list(customer.on_the_way.values())):
+            # Letters on another socket are not acknowledged yet. If that socket is dead they come first.
+            return
+        fetched = self._store.fetch(customer.customer_id, customer.sent_up_to, _FETCH_AT_ONCE)
+        if fetched.state == "elsewhere":
+            self.elsewhere(customer.customer_id)
+            return
+        if fetched.state == "held":
+            self._again.add(customer.customer_id)
+            return
+        customer.held = customer.held or bool(fetched.letters)
+        for letter in fetched.letters:
+            sent = _Sent(customer, letter.number, sid, self._clock())
+            with customer.lock:
+                if customer.sid != sid:
+                    customer.send_again = True
+                    break
+                known = letter.number in customer.on_the_way or letter.number in customer.done
+                customer.sent_up_to = letter.number
+                if not known:
+                    customer.on_the_way[letter.number] = sent
+            if not known:
+                self._hand_over(sent, json.loads(letter.text))
+        if len(fetched.letters) == _FETCH_AT_ONCE:
+            customer.send_again = True
+
+    def _hand_over(self, sent: _Sent, payload: dict[str, Any]) -> None:
+        with self._lock:
+            self._unacknowledged[id(sent)] = sent
+            if sent.number:
+                self._unproven[id(sent)] = sent
+        log.info("customer %r: %r sent on socket %s", sent.customer.customer_id, payload.get("type"), sent.sid)
+        self._emit(sent.sid, payload, lambda *_: self._acknowledged(sent))
+
+    def _acknowledged(self, sent: _Sent) -> None:
+        with self._lock:
+            self._unacknowledged.pop(id(sent), None)
+            self._unproven.pop(id(sent), None)
+        log.info("customer %r: acknowledged on socket %s%s", sent.customer.customer_id, sent.sid, " (late)" * sent.overdue)
+        if sent.number:
+            sent.customer.silent = False
+            self._done(sent)
+
+    def _done(self, sent: _Sent) -> None:
+        """The browser has this letter."""
+        customer = sent.customer
+        with customer.lock:
+            if customer.on_the_way.get(sent.number) is not sent:
+                return
+            del customer.on_the_way[sent.number]
+            customer.done.add(sent.number)
+        self.counts["delivered"] += 1
+        self._tell_done(customer)
+        if customer.sid is None:
+            self._forget_if_idle(customer)
+        elif sent.sid != customer.sid:
+            # Letters may have been held back for this one.
+            self.send_waiting(customer.customer_id)
+
+    def _tell_done(self, customer: _Customer) -> None:
+        with customer.lock:
+            numbers = list(customer.done)
+            # While letters are being fetched, the store must go on believing that we wait.
+            last = customer.held and not customer.on_the_way and not customer.sending
+        try:
+            self._store.remove(customer.customer_id, numbers, last=last)
+        except StoreError as error:
+            log.error("customer %r: delivered letters cannot be removed now: %s", customer.customer_id, error)
+            self._again.add(customer.customer_id)
+            return
+        with customer.lock:
+            customer.done.difference_update(numbers)
+            if last:
+                customer.held = False
+
+    # Who is here
+
+    def _let_go(self, customer: _Customer) -> None:
+        """The customer has no socket here any more."""
+        try:
+            self._store.leave(customer.customer_id, waiting=bool(customer.on_the_way))
+        except StoreError as error:
+            log.error("customer %r: the store cannot be told that they are gone: %s", customer.customer_id, error)
+            self._again.add(customer.customer_id)
+            return
+        self._forget_if_idle(customer)
+
+    def _forget_if_idle(self, customer: _Customer) -> None:
+        with self._lock, customer.lock:
+            if customer.sid is None and not (customer.on_the_way or customer.done or customer.sending):
+                self._customers.pop(customer.customer_id, None)
+
+    def _take_back(self, customer: _Customer, sid: str) -> int:
+        """The letters on their way on this socket are not; returns how many there were."""
+        with customer.lock:
+            lost = [number for number, sent in customer.on_the_way.items() if sent.sid == sid]
+            for number in lost:
+                del customer.on_the_way[number]
+            if lost:
+                customer.sent_up_to = min(customer.sent_up_to, min(lost) - 1)
+            if customer.sid == sid:
+                customer.sid = None
+        return len(lost)
+
+    def _leave(self, customer_id: str, sid: str) -> None:
+        customers = self._customers_on.get(sid)
+        if customers is not None:
+            customers.discard(customer_id)
+            if not customers:
+                del self._customers_on[sid]

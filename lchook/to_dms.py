@@ -1,21 +1,35 @@
-"""The flow to DMS: a customer's messages, one at a time and in the order in which they came in, until DMS has them.
+"""The flow to DMS: a customer's messages, one at a time and in the order in which they came in, once, or the sender knows.
 
-Customers do not wait for each other. Knows nothing of sockets; HTTP is `dms.py`'s.
+Customers do not wait for each other. A message that comes again (same customer, type and message_id) is not forwarded
+again: its sender gets the first one's outcome. With several instances the store's line says whose turn it is.
+
+Knows nothing of sockets; HTTP is `dms.py`'s, second tries are `retries.py`'s.
 """
 
 from __future__ import annotations
 
+import hashlib
+import itertools
+import json
 import logging
 import threading
-from collections import deque
+import time
+from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from lchook.dms import DmsClient, DmsError
+from lchook.dms import DmsError
 from lchook.messages import MessageToDms
+from lchook.retries import RetryingDms
+from lchook.store import Arrival, Store, StoreError
 
 log = logging.getLogger(__name__)
+
+# How often a message that waits for other instances looks whether it is its turn, if nobody tells it.
+_LOOK_SECONDS = 0.5
+# For how long a message that waits for its turn puts up with a store that fails.
+_GIVE_UP_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,49 +59,209 @@ Done = Callable[[Outcome], None]
 StartTask = Callable[..., object]
 
 
-class ToDms:
-    """Takes messages and tells their outcome. A customer with messages under way has a queue, and a task that empties it."""
+@dataclass(slots=True)
+class _Waiting:
+    """A message that waits for its outcome, and everybody who wants to know it."""
 
-    def __init__(self, dms: DmsClient, *, start_task: StartTask, max_queue_length: int) -> None:
+    message: MessageToDms
+    ticket: str
+    key: str | None
+    arrival: Arrival
+    done: list[Done]
+
+
+@dataclass(slots=True)
+class _Lane:
+    """A customer's messages under way in this process; the first is the one that is being posted."""
+
+    queue: deque[_Waiting] = field(default_factory=deque)
+    # Held while a message takes its place, so that places here and in the store's line are the same.
+    lock: Any = field(default_factory=threading.Lock)
+    moved: threading.Event = field(default_factory=threading.Event)
+    users: int = 0
+    running: bool = False
+
+
+class ToDms:
+    """Takes messages and tells their outcome. Call from anywhere."""
+
+    def __init__(self, dms: RetryingDms, store: Store, *, start_task: StartTask, max_queue_length: int) -> None:
         """:param start_task: starts a function with its arguments in a greenlet or thread of its own."""
         self._dms = dms
+        self._store = store
         self._start_task = start_task
         self._max_queue_length = max_queue_length
         self._lock = threading.Lock()
-        # By customer; the first of a queue is the one that is being posted. A queue that runs empty is dropped.
-        self._queues: dict[str, deque[tuple[MessageToDms, Done]]] = {}
+        self._lanes: dict[str, _Lane] = {}
+        self._pending: dict[str, _Waiting] = {}
+        self._tickets = itertools.count(1)
+        # Outcomes that the store could not be told yet: they hold up the lines of other instances.
+        self._untold: deque[tuple[_Waiting, Outcome]] = deque()
+        self._stopping = False
+        # What happened, for those who run it.
+        self.counts: Counter[str] = Counter()
 
-    def submit(self, message: MessageToDms, done: Done) -> None:
-        """Take a message; returns at once. `done` is called once with the outcome, from anywhere."""
-        with self._lock:
-            queue = self._queues.get(message.customer_id)
-            if queue is None:
-                queue = self._queues[message.customer_id] = deque()
-                first = True
-            else:
-                first = False
-            full = len(queue) >= self._max_queue_length
-            if not full:
-                queue.append((message, done))
-        if full:
-            done(Outcome("rejected", error=f"more than {self._max_queue_length} messages are waiting; slow down"))
-        elif first:
-            self._start_task(self._empty, message.customer_id, queue)
+    def submit(self, message: MessageToDms, done: Done) -> bool:
+        """Take a message; `done` is called once with the outcome, from anywhere. Waits for the store, not for DMS.
 
-    def _empty(self, customer_id: str, queue: deque[tuple[MessageToDms, Done]]) -> None:
-        more = True
-        while more:
-            message, done = queue[0]
-            outcome = self._post(message)
-            with self._lock:
-                queue.popleft()
-                more = bool(queue)
-                if not more:
-                    del self._queues[customer_id]
+        Returns whether the message is new; False for a repeat and for one that was not taken.
+        """
+        if self._stopping:
+            done(Outcome("rejected", error="this instance is stopping: connect again and repeat the message"))
+            return False
+        lane = self._enter(message.customer_id)
+        try:
+            with lane.lock:
+                outcome, new = self._take(lane, message, done)
+        finally:
+            self._exit(message.customer_id, lane)
+        if outcome is not None:
+            self.counts[outcome.status] += not new
+            done(outcome)
+        return new
+
+    def line_moved(self, customer_id: str) -> None:
+        """Another instance has posted a message of this customer: it may be our turn."""
+        lane = self._lanes.get(customer_id)
+        if lane is not None:
+            lane.moved.set()
+
+    def tick(self) -> None:
+        """Tell the store what it could not be told before."""
+        while self._untold:
+            waiting, outcome = self._untold[0]
             try:
-                done(outcome)
+                self._tell_store(waiting, outcome)
+            except StoreError:
+                return
+            self._untold.popleft()
+
+    def stop(self) -> None:
+        """Take no further messages and make no second tries: the process ends."""
+        self._stopping = True
+        self._dms.stop()
+
+    def under_way(self) -> int:
+        """How many messages have no outcome yet."""
+        return sum(len(lane.queue) for lane in list(self._lanes.values()))
+
+    # Taking
+
+    def _take(self, lane: _Lane, message: MessageToDms, done: Done) -> tuple[Outcome | None, bool]:
+        """Give the message its place. Returns its outcome if that is known now, and whether the message is new."""
+        key = _key(message)
+        if key is not None and (pending := self._pending.get(key)) is not None:
+            pending.done.append(done)
+            return None, False
+        if len(lane.queue) >= self._max_queue_length:
+            return Outcome("rejected", error=f"more than {self._max_queue_length} messages are waiting: slow down"), False
+        ticket = str(next(self._tickets))
+        try:
+            arrival = self._store.arrive(message.customer_id, ticket, key)
+        except StoreError as error:
+            log.error("customer %r: message %r not forwarded: %s", message.customer_id, message.message_id, error)
+            return Outcome(
+                "failed", message.message_id, None, "storage failed, nothing was forwarded: try again later"
+            ), False
+        if arrival.state == "done" and arrival.outcome is not None:
+            log.info("customer %r: message %r came again", message.customer_id, message.message_id)
+            return Outcome(**json.loads(arrival.outcome)), False
+        if arrival.state == "lost":
+            return _lost(message), False
+        waiting = _Waiting(message, ticket, key, arrival, [done])
+        lane.queue.append(waiting)
+        if key is not None:
+            self._pending[key] = waiting
+        if not lane.running:
+            lane.running = True
+            with self._lock:
+                lane.users += 1
+            self._start_task(self._empty, message.customer_id, lane)
+        return None, arrival.state == "first"
+
+    def _enter(self, customer_id: str) -> _Lane:
+        with self._lock:
+            lane = self._lanes.get(customer_id)
+            if lane is None:
+                lane = self._lanes[customer_id] = _Lane()
+            lane.users += 1
+        return lane
+
+    def _exit(self, customer_id: str, lane: _Lane) -> None:
+        with self._lock:
+            lane.users -= 1
+            if lane.users == 0:
+                del self._lanes[customer_id]
+
+    # Posting
+
+    def _empty(self, customer_id: str, lane: _Lane) -> None:
+        """Post a lane's messages, one after the other. Ends when there is none."""
+        while True:
+            waiting = lane.queue[0]
+            try:
+                outcome = self._bring(lane, waiting)
             except Exception:
-                log.exception("telling the outcome of a message failed")
+                # Nothing is known to come here. If something does, the queue goes on and the sender knows.
+                log.exception("customer %r: message %r failed", customer_id, waiting.message.message_id)
+                outcome = Outcome("failed", waiting.message.message_id, None, "internal error; DMS may have the message")
+            with lane.lock:
+                lane.queue.popleft()
+                if waiting.key is not None:
+                    del self._pending[waiting.key]
+                lane.running = more = bool(lane.queue)
+            self.counts[outcome.status] += 1
+            for done in waiting.done:
+                try:
+                    done(outcome)
+                except Exception:
+                    log.exception("customer %r: telling an outcome failed", customer_id)
+            if not more:
+                self._exit(customer_id, lane)
+                return
+
+    def _bring(self, lane: _Lane, waiting: _Waiting) -> Outcome:
+        known = self._wait_for_turn(lane, waiting)
+        if known is not None:
+            return known
+        outcome = self._post(waiting.message)
+        try:
+            self._tell_store(waiting, outcome)
+        except StoreError as error:
+            log.error("the store could not be told what became of a message; it will be: %s", error)
+            self._untold.append((waiting, outcome))
+        return outcome
+
+    def _wait_for_turn(self, lane: _Lane, waiting: _Waiting) -> Outcome | None:
+        """Returns the outcome if another instance had the message, `None` when it is to be posted now."""
+        message = waiting.message
+        failing_since: float | None = None
+        while waiting.arrival.state != "first" or not waiting.arrival.turn:
+            lane.moved.wait(_LOOK_SECONDS)
+            lane.moved.clear()
+            try:
+                if waiting.arrival.state == "pending":
+                    waiting.arrival = self._store.arrive(message.customer_id, waiting.ticket, waiting.key)
+                elif self._store.turn(message.customer_id, waiting.ticket, waiting.key):
+                    return None
+                failing_since = None
+            except StoreError as error:
+                if failing_since is None:
+                    failing_since = time.monotonic()
+                    log.warning("customer %r: a message waits for the store: %s", message.customer_id, error)
+                if time.monotonic() - failing_since > _GIVE_UP_SECONDS:
+                    outcome = Outcome("failed", message.message_id, None, "storage failed, nothing was forwarded")
+                    self._untold.append((waiting, outcome))
+                    return outcome
+            if waiting.arrival.state == "done" and waiting.arrival.outcome is not None:
+                return Outcome(**json.loads(waiting.arrival.outcome))
+            if waiting.arrival.state == "lost":
+                return _lost(message)
+        return None
+
+    def _tell_store(self, waiting: _Waiting, outcome: Outcome) -> None:
+        text = json.dumps({name: value for name, value in outcome.as_dict().items() if value is not None})
+        self._store.finish(waiting.message.customer_id, waiting.ticket, waiting.key, text)
 
     def _post(self, message: MessageToDms) -> Outcome:
         try:
@@ -95,12 +269,22 @@ class ToDms:
         except DmsError as error:
             log.error("customer %r: message %r to DMS failed: %s", message.customer_id, message.message_id, error)
             return Outcome("failed", message.message_id, None, str(error))
-        except Exception:
-            # Nothing is known to come here. If something does, the queue goes on and the sender knows.
-            log.exception("customer %r: message %r to DMS failed", message.customer_id, message.message_id)
-            return Outcome("failed", message.message_id, None, "internal error; DMS may have the message")
         if answer.taken:
             log.info("customer %r: message %r to DMS: %d", message.customer_id, message.message_id, answer.status)
             return Outcome("sent", message.message_id, answer.status)
         log.error("customer %r: message %r to DMS: %d", message.customer_id, message.message_id, answer.status)
         return Outcome("failed", message.message_id, answer.status, f"DMS answered {answer.status}")
+
+
+def _key(message: MessageToDms) -> str | None:
+    """What is equal for repeats of one message: customer, type and message_id, a number not being equal to its text."""
+    if message.message_id is None:
+        return None
+    name = json.dumps([message.customer_id, message.type, message.message_id])
+    return hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
+
+
+def _lost(message: MessageToDms) -> Outcome:
+    return Outcome(
+        "failed", message.message_id, None, "the instance that had this message stopped meanwhile; DMS may have the message"
+    )

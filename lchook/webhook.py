@@ -5,26 +5,29 @@ Knows nothing of sockets or storage.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 
 from flask import Blueprint, Response, request
 from flask_cors import cross_origin
 from werkzeug.datastructures import WWWAuthenticate
-from werkzeug.exceptions import BadRequest, Unauthorized
+from werkzeug.exceptions import BadRequest, ServiceUnavailable, Unauthorized
 
 from config import Settings
 from lchook.messages import MessageError, customer_from_dms
+from lchook.store import StoreError
+from lchook.ticker import Ticker
 from lchook.to_customer import ToCustomer
 from lchook.tokens import TokenError, Tokens
 
 log = logging.getLogger(__name__)
 
 
-def create_blueprint(settings: Settings, tokens: Tokens, to_customer: ToCustomer) -> Blueprint:
+def create_blueprint(settings: Settings, tokens: Tokens, to_customer: ToCustomer, ticker: Ticker) -> Blueprint:
     """The routes of the webhook.
 
     `POST /webhook` answers 200 `OK` for what is authentic and well formed, 401 for a missing or bad token, 400 for what is
-    no message, 413 for what is too large.
+    no message, 413 for what is too large, 503 where nothing could be kept.
     """
     blueprint = Blueprint("webhook", __name__)
 
@@ -33,17 +36,26 @@ def create_blueprint(settings: Settings, tokens: Tokens, to_customer: ToCustomer
         request.max_content_length = settings.max_message_bytes
         if settings.webhook_auth == "required":
             try:
-                tokens.verify_headers(request.headers.get("Authorization"), request.headers.get("connection_id"))
+                tokens.verify_authorization(request.headers.get("Authorization"))
             except TokenError as error:
                 log.warning("a webhook was refused: %s", error)
                 raise Unauthorized(f"{error}.", www_authenticate=WWWAuthenticate("bearer")) from error
+        ticker.start()
+        body = request.get_data()
         try:
-            message = customer_from_dms(request.get_data())
+            message = customer_from_dms(body)
         except MessageError as error:
             log.warning("a webhook was refused: %s", error)
             raise BadRequest(f"{error}.") from error
         log.info("customer %r: %r received from DMS", message.customer_id, message.type)
-        to_customer.deliver(message)
+        # Without a message_id, two equal webhooks may well be two messages.
+        repeatable = message.payload.get("message_id") is not None
+        fingerprint = hashlib.blake2b(body, digest_size=16).hexdigest() if repeatable else None
+        try:
+            to_customer.deliver(message, fingerprint=fingerprint)
+        except StoreError as error:
+            log.error("a webhook was refused: the message cannot be kept: %s", error)
+            raise ServiceUnavailable("The message could not be kept: try again later.") from error
         return Response("OK", mimetype="text/plain")
 
     @cross_origin(origins=list(settings.allowed_origins or ()), methods=["GET"])

@@ -1,0 +1,78 @@
+"""Stopping without loss: refuse new work, let what is in flight finish, then close clients so that they reconnect.
+
+The worker calls `stop`; the application's WSGI middleware asks `refuses`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from lchook.ordered_events import OrderedSocketIO
+from lchook.store import Store
+from lchook.to_customer import ToCustomer
+from lchook.to_dms import ToDms
+
+log = logging.getLogger(__name__)
+
+# For messages under way to DMS. gunicorn's graceful_timeout is 20 s, a platform's patience often 30 s.
+_MOST_SECONDS = 16.0
+# For acknowledgements of letters. They are kept, so this only saves sending some of them twice.
+_ACKNOWLEDGEMENT_SECONDS = 2.0
+_REFUSAL = json.dumps({"error": "this instance is stopping: try again"}).encode()
+
+WsgiApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
+
+
+class Draining:
+    """WSGI middleware around the application, and the way to its end."""
+
+    def __init__(
+        self, app: WsgiApp, *, socketio: OrderedSocketIO, to_dms: ToDms, to_customer: ToCustomer, store: Store
+    ) -> None:
+        self._app = app
+        self._socketio = socketio
+        self._to_dms = to_dms
+        self._to_customer = to_customer
+        self._store = store
+        self.stopping = False
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        # A client that is connected by polling goes on until it is closed: acknowledgements come that way.
+        if self.stopping and "sid=" not in environ.get("QUERY_STRING", ""):
+            headers = [
+                ("Content-Type", "application/json"),
+                ("Content-Length", str(len(_REFUSAL))),
+                ("Retry-After", "1"),
+                ("Connection", "close"),
+            ]
+            start_response("503 Service Unavailable", headers)
+            return [_REFUSAL]
+        return self._app(environ, start_response)
+
+    def stop(self) -> None:
+        """Returns when nothing more can be saved: all is done, or the time is over."""
+        self.stopping = True
+        self._to_dms.stop()
+        started = time.monotonic()
+        while (seconds := time.monotonic() - started) < _MOST_SECONDS:
+            waits_for_acknowledgements = seconds < _ACKNOWLEDGEMENT_SECONDS and self._to_customer.unacknowledged() > 0
+            if self._to_dms.under_way() == 0 and not waits_for_acknowledgements:
+                break
+            time.sleep(0.05)
+        eio_sockets = list(self._socketio.server.eio.sockets.values())
+        log.info(
+            "stopping after %.1f s: %d messages to DMS unfinished, %d letters unacknowledged, %d clients to close",
+            time.monotonic() - started,
+            self._to_dms.under_way(),
+            self._to_customer.unacknowledged(),
+            len(eio_sockets),
+        )
+        # At the engine's level: closed one level higher, JavaScript clients do not reconnect by themselves.
+        tasks = [self._socketio.server.start_background_task(socket.close, wait=False) for socket in eio_sockets]
+        for task in tasks:
+            task.join(timeout=1)
+        self._store.close()

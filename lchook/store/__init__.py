@@ -1,0 +1,133 @@
+"""What outlives a process: the mailboxes of customers, and what became of messages to DMS.
+
+One interface, two stores: SQLite (a file, or memory) for one instance, Redis for any number of them. With several
+instances the store also says which one delivers to a customer, and whose turn it is to post for one.
+
+This module has no I/O. All methods of a store may be called from anywhere, and raise `StoreError` where the store fails;
+the call then had no effect that counts, and a later one may work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+# For this long a repeated webhook or client message is recognised.
+REMEMBER_SECONDS = 600
+
+
+class StoreError(Exception):
+    """The store cannot do it now. The text says why, for the log."""
+
+
+class UnknownFormatError(Exception):
+    """The store holds data in a form that this version does not know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A message that waits in a mailbox. Numbers grow with time. `text` is the payload, JSON in ASCII."""
+
+    number: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What `put` did: `kept` is False for a repeat; `here` says whether this instance has the customer; `dropped` letters
+    had to go because the mailbox was full."""
+
+    kept: bool
+    here: bool
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What may be sent now. `held`: another instance still waits for acknowledgements of this customer, ask again later.
+    `elsewhere`: another instance has the customer."""
+
+    letters: Sequence[Letter] = ()
+    state: Literal["ours", "held", "elsewhere"] = "ours"
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What is known of a message that has come in for DMS.
+
+    `first`: never seen; it has its place in the customer's line, and `turn` says whether that is the front.
+    `pending`: it is under way, maybe in another instance. `done`: `outcome` is its outcome, as it was handed to `finish`.
+    `lost`: the instance that had it died while it was under way.
+    """
+
+    state: Literal["first", "pending", "done", "lost"]
+    turn: bool = False
+    outcome: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bell:
+    """Whom a store tells what other instances did; each gets the customer's id. May be called from anywhere, and late,
+    twice or never: the store's tasks sweep up."""
+
+    due: Callable[[str], None]  # letters wait for a customer of this instance
+    elsewhere: Callable[[str], None]  # the customer has moved to another instance
+    now: Callable[[str, str], object]  # a payload that is not kept, to be sent if the customer is here
+    turn: Callable[[str], None]  # the customer's line to DMS has moved
+    reconnected: Callable[[], None]  # the store was away and may have forgotten who has whom
+
+    @staticmethod
+    def deaf() -> Bell:
+        """A bell that nobody hears, for a store that is not open yet."""
+        return Bell(*(lambda *_: None for _ in range(5)))
+
+
+class Store(Protocol):
+    """The interface."""
+
+    def open(self, bell: Bell, start_task: Callable[..., object]) -> None:
+        """Get ready; tell `bell` from now on. Does not fail where the store is away for the time being.
+
+        :raises UnknownFormatError: where this version must not touch what is there.
+        """
+
+    def close(self) -> None:
+        """The process ends. Does not fail."""
+
+    # Mailboxes
+
+    def put(self, customer_id: str, text: str, fingerprint: str | None) -> Kept:
+        """Keep a payload for a customer. The same fingerprint within `REMEMBER_SECONDS` is a repeat and not kept."""
+
+    def claim(self, customer_id: str) -> None:
+        """From now on this instance delivers to the customer."""
+
+    def fetch(self, customer_id: str, after: int, limit: int) -> Fetched:
+        """The letters numbered above `after`, oldest first, if this instance may send them."""
+
+    def remove(self, customer_id: str, numbers: Sequence[int], *, last: bool) -> None:
+        """These letters are done. `last`: this instance waits for no other acknowledgement of the customer."""
+
+    def leave(self, customer_id: str, *, waiting: bool) -> None:
+        """This instance has no socket of the customer any more; `waiting` as long as acknowledgements may still come."""
+
+    def clear(self, customer_id: str) -> int:
+        """Empty a mailbox; returns how many letters were in it."""
+
+    def pass_on(self, customer_id: str, text: str) -> None:
+        """Tell the instance that has the customer a payload that is not kept."""
+
+    def expire(self) -> int:
+        """Drop the letters whose time to live is over, and what need not be remembered; returns how many letters."""
+
+    # Messages to DMS
+
+    def arrive(self, customer_id: str, ticket: str, key: str | None) -> Arrival:
+        """A message has come in. Unless it is a repeat (same key), its ticket goes to the end of the customer's line."""
+
+    def turn(self, customer_id: str, ticket: str, key: str | None) -> bool:
+        """Is this ticket at the front of its line? Tickets of instances that died are skipped."""
+
+    def finish(self, customer_id: str, ticket: str, key: str | None, outcome: str) -> None:
+        """The message has its outcome; the line moves on."""

@@ -1,0 +1,29 @@
+"""Which store a `STORE_URL` names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from lchook.store import Store
+from lchook.store.sqlite import SqliteStore
+
+DEFAULT_FILE = "lchook.sqlite3"
+
+
+def store_from_url(url: str, *, folder: Path, ttl_seconds: float, size: int) -> Store:
+    """The store, not opened yet.
+
+    :param url: memory:, sqlite: (a file in `folder`), sqlite:///path (absolute), redis:// or rediss://, checked before.
+    """
+    parts = urlsplit(url)
+    if parts.scheme in ("redis", "rediss"):
+        # Only those who use Redis pay for its client.
+        from lchook.store.redis import RedisStore
+
+        return RedisStore(url, ttl_seconds=ttl_seconds, size=size)
+    if parts.scheme == "memory":
+        return SqliteStore(None, ttl_seconds=ttl_seconds, size=size)
+    path = Path(parts.path) if parts.path else folder / DEFAULT_FILE
+    synchronous = "full" if parts.query == "synchronous=full" else "normal"
+    return SqliteStore(path, ttl_seconds=ttl_seconds, size=size, synchronous=synchronous)

@@ -1,0 +1,190 @@
+"""The store for several instances: Redis (or Valkey), one server, with `appendonly yes` so that it survives its restarts.
+
+Notifications between instances are hints and may be lost. What is true is in Redis's keys, and each instance looks there
+once a second for what it was not told. Redis Cluster is not supported: a step touches keys of several slots.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from lchook.store import REMEMBER_SECONDS, Arrival, Bell, Fetched, Kept, Letter, StoreError
+from lchook.store import redis_scripts as scripts
+
+log = logging.getLogger(__name__)
+
+# An instance that has not been heard of for this long is dead, and others take over what it had.
+_ALIVE_MILLISECONDS = 15_000
+_SWEEP_SECONDS = 1.0
+# A Redis on the same network answers within a millisecond. Longer than this, and callers are better told.
+_TIMEOUT_SECONDS = 2.0
+_MOST_CONNECTIONS = 64
+_EXPIRE_AT_ONCE = 100
+
+
+class RedisStore:
+    """See `lchook.store.Store`."""
+
+    def __init__(self, url: str, *, ttl_seconds: float, size: int, prefix: str = "lch:") -> None:
+        """Without network activity.
+
+        :param url: redis://, rediss:// or unix://, as redis-py understands it.
+        :param size: letters a mailbox holds at most.
+        """
+        self._ttl_milliseconds = int(ttl_seconds * 1000)
+        self._size = size
+        self._prefix = prefix
+        self._instance = uuid.uuid4().hex[:12]
+        options: dict[str, Any] = {
+            "decode_responses": True,
+            "socket_timeout": _TIMEOUT_SECONDS,
+            "socket_connect_timeout": _TIMEOUT_SECONDS,
+            # redis-py would try ten times, for 4 s on a dead server, while a webhook waits.
+            "retry": Retry(NoBackoff(), 0),
+        }
+        pool = redis.BlockingConnectionPool.from_url(
+            url, max_connections=_MOST_CONNECTIONS, timeout=_TIMEOUT_SECONDS, **options
+        )
+        self._redis = redis.Redis(connection_pool=pool)
+        self._scripts = {
+            name: self._redis.register_script(getattr(scripts, name))
+            for name in dir(scripts)
+            if name.isupper() and not name.startswith("_")
+        }
+        self._bell = Bell.deaf()
+        self._away = False
+        self._closed = False
+
+    def open(self, bell: Bell, start_task: Callable[..., object]) -> None:
+        self._bell = bell
+        try:
+            self._stay_alive()
+        except redis.RedisError as error:
+            log.error("Redis cannot be reached, and webhooks are answered with 503 until it can: %s", error)
+            self._away = True
+        start_task(self._listen)
+        start_task(self._sweep)
+
+    def close(self) -> None:
+        """Others need not wait to see whether this instance lives."""
+        self._closed = True
+        try:
+            self._redis.delete(f"{self._prefix}alive:{self._instance}")
+        except (redis.RedisError, OSError) as error:
+            log.warning("Redis could not be told that this instance ends: %s", error)
+
+    # Mailboxes
+
+    def put(self, customer_id: str, text: str, fingerprint: str | None) -> Kept:
+        kept, here, dropped = self._run("PUT", customer_id, text, fingerprint or "", REMEMBER_SECONDS, self._size)
+        return Kept(kept=bool(kept), here=bool(here), dropped=dropped)
+
+    def claim(self, customer_id: str) -> None:
+        self._run("CLAIM", customer_id)
+
+    def fetch(self, customer_id: str, after: int, limit: int) -> Fetched:
+        state, *rest = self._run("FETCH", customer_id, after, limit, self._ttl_milliseconds)
+        letters = [Letter(int(number), text) for number, text in zip(rest[::2], rest[1::2], strict=True)]
+        return Fetched(letters, state)
+
+    def remove(self, customer_id: str, numbers: Sequence[int], *, last: bool) -> None:
+        self._run("REMOVE", customer_id, int(last), *numbers)
+
+    def leave(self, customer_id: str, *, waiting: bool) -> None:
+        self._run("LEAVE", customer_id, int(waiting))
+
+    def clear(self, customer_id: str) -> int:
+        return int(self._run("CLEAR", customer_id))
+
+    def pass_on(self, customer_id: str, text: str) -> None:
+        self._run("PASS_ON", customer_id, text)
+
+    def expire(self) -> int:
+        expired = 0
+        while True:
+            dropped, customers = self._run("EXPIRE", self._ttl_milliseconds, _EXPIRE_AT_ONCE)
+            expired += int(dropped)
+            if customers < _EXPIRE_AT_ONCE:
+                return expired
+
+    # Messages to DMS
+
+    def arrive(self, customer_id: str, ticket: str, key: str | None) -> Arrival:
+        state, turn, outcome = self._run("ARRIVE", customer_id, ticket, key or "", REMEMBER_SECONDS)
+        return Arrival(state, turn=bool(turn), outcome=outcome or None)
+
+    def turn(self, customer_id: str, ticket: str, key: str | None) -> bool:
+        return bool(self._run("TURN", customer_id, ticket, key or "", REMEMBER_SECONDS))
+
+    def finish(self, customer_id: str, ticket: str, key: str | None, outcome: str) -> None:
+        self._run("FINISH", customer_id, ticket, key or "", REMEMBER_SECONDS, outcome)
+
+    # Redis
+
+    def _run(self, script: str, *args: str | int) -> Any:
+        try:
+            return self._scripts[script](args=[self._prefix, self._instance, *args])
+        except (redis.RedisError, OSError) as error:
+            raise StoreError(f"Redis: {error}") from error
+
+    def _stay_alive(self) -> None:
+        self._redis.set(f"{self._prefix}alive:{self._instance}", "", px=_ALIVE_MILLISECONDS)
+
+    def _listen(self) -> None:
+        """Hear what other instances tell this one. Subscribes again whenever the connection is lost."""
+        while not self._closed:
+            try:
+                with self._redis.pubsub(ignore_subscribe_messages=True) as pubsub:  # type: ignore[no-untyped-call]
+                    pubsub.subscribe(f"{self._prefix}bell:{self._instance}")
+                    while not self._closed:
+                        message = pubsub.get_message(timeout=_SWEEP_SECONDS)
+                        if message is not None:
+                            self._heard(message["data"])
+            except (redis.RedisError, OSError):
+                time.sleep(_SWEEP_SECONDS)
+            except Exception:
+                log.exception("listening to other instances failed; it goes on")
+                time.sleep(_SWEEP_SECONDS)
+
+    def _heard(self, text: str) -> None:
+        what, _, rest = text.partition(" ")
+        if what == "due":
+            self._bell.due(rest)
+        elif what == "elsewhere":
+            self._bell.elsewhere(rest)
+        elif what == "turn":
+            self._bell.turn(rest)
+        elif what == "now":
+            length, _, rest = rest.partition(" ")
+            # The length counts bytes.
+            both, size = rest.encode(), int(length)
+            self._bell.now(both[:size].decode(), both[size:].decode())
+
+    def _sweep(self) -> None:
+        """Once a second: show that this instance lives, and look for letters it was not told of."""
+        due = f"{self._prefix}due:{self._instance}"
+        while not self._closed:
+            try:
+                self._stay_alive()
+                if self._away:
+                    log.warning("Redis is back")
+                    self._away = False
+                    self._bell.reconnected()
+                while customers := self._redis.spop(due, 100):
+                    for customer_id in customers:
+                        self._bell.due(str(customer_id))
+            except (redis.RedisError, OSError) as error:
+                if not self._away:
+                    log.error("Redis cannot be reached; webhooks are answered with 503 until it can: %s", error)
+                self._away = True
+            except Exception:
+                log.exception("sweeping failed; it goes on")
+            time.sleep(_SWEEP_SECONDS)

@@ -1,0 +1,236 @@
+"""What the Redis store does in one step each, in Lua. Owns the layout of the keys; no I/O.
+
+`{p}` is the prefix; times are milliseconds of Redis's own clock, so that instances need not agree on theirs.
+
+    {p}number                 the number of the latest letter, of all customers
+    {p}box:<customer>         sorted set: number → "<at>:<text>", a mailbox
+    {p}oldest                 sorted set: customer → when their oldest letter came in, for customers with letters
+    {p}seen:<fingerprint>     a webhook that need not be kept again
+    {p}owner:<customer>       the instance that delivers to the customer
+    {p}held:<customer>        set: instances that wait for acknowledgements of the customer
+    {p}due:<instance>         set: customers of the instance for whom letters have come in
+    {p}alive:<instance>       there as long as the instance is
+    {p}line:<customer>        list of "<instance> <ticket>", the order in which messages go to DMS
+    {p}to_dms:<key>           what became of a message: "p <instance> <ticket>" waits, "s <instance> <ticket>" is being
+                              posted, "d <outcome>"
+    {p}bell:<instance>        channel: what the instance should look at
+"""
+
+from __future__ import annotations
+
+_COMMON = """
+local p, me = ARGV[1], ARGV[2]
+local function alive(instance) return instance == me or redis.call('EXISTS', p .. 'alive:' .. instance) == 1 end
+local function ring(instance, what, customer) redis.call('PUBLISH', p .. 'bell:' .. instance, what .. ' ' .. customer) end
+local function now()
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+local function oldest(customer)
+  local first = redis.call('ZRANGE', p .. 'box:' .. customer, 0, 0)[1]
+  if first then
+    redis.call('ZADD', p .. 'oldest', string.match(first, '^%d+'), customer)
+  else
+    redis.call('ZREM', p .. 'oldest', customer)
+  end
+end
+local function due(customer)
+  local owner = redis.call('GET', p .. 'owner:' .. customer)
+  if owner and owner ~= me then
+    redis.call('SADD', p .. 'due:' .. owner, customer)
+    ring(owner, 'due', customer)
+  end
+  return owner == me
+end
+"""
+
+# customer, text, fingerprint or '', seconds to remember it, letters a mailbox holds → kept, here, dropped
+PUT = (
+    _COMMON
+    + """
+local customer, text, fingerprint, remember, size = ARGV[3], ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
+if fingerprint ~= '' and not redis.call('SET', p .. 'seen:' .. fingerprint, '', 'NX', 'EX', remember) then
+  return {0, 0, 0}
+end
+local box, at = p .. 'box:' .. customer, now()
+redis.call('ZADD', box, redis.call('INCR', p .. 'number'), string.format('%.0f', at) .. ':' .. text)
+local dropped = redis.call('ZCARD', box) - size
+if dropped > 0 then redis.call('ZREMRANGEBYRANK', box, 0, dropped - 1) else dropped = 0 end
+redis.call('ZADD', p .. 'oldest', 'NX', string.format('%.0f', at), customer)
+return {1, due(customer) and 1 or 0, dropped}
+"""
+)
+
+_CLAIM = """
+local function claim(customer)
+  local owner = redis.call('GET', p .. 'owner:' .. customer)
+  if owner ~= me then
+    redis.call('SET', p .. 'owner:' .. customer, me)
+    if owner and alive(owner) then ring(owner, 'elsewhere', customer) end
+  end
+end
+"""
+
+# customer
+CLAIM = _COMMON + _CLAIM + "claim(ARGV[3])"
+
+# customer, after, limit, time to live in ms → state, number, text, number, text, …
+FETCH = (
+    _COMMON
+    + """
+local customer, after, limit, ttl = ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
+-- Nobody has them: Redis forgot (it was emptied), or the other instance has let go.
+redis.call('SET', p .. 'owner:' .. customer, me, 'NX')
+if redis.call('GET', p .. 'owner:' .. customer) ~= me then return {'elsewhere'} end
+for _, instance in ipairs(redis.call('SMEMBERS', p .. 'held:' .. customer)) do
+  if instance ~= me then
+    if alive(instance) then return {'held'} end
+    redis.call('SREM', p .. 'held:' .. customer, instance)
+  end
+end
+local found = redis.call('ZRANGEBYSCORE', p .. 'box:' .. customer, '(' .. after, '+inf', 'WITHSCORES', 'LIMIT', 0, limit)
+local result, youngest = {'ours'}, now() - ttl
+for i = 1, #found, 2 do
+  local at, text = string.match(found[i], '^(%d+):(.*)$')
+  if tonumber(at) > youngest then
+    result[#result + 1] = found[i + 1]
+    result[#result + 1] = text
+  end
+end
+if #result > 1 then redis.call('SADD', p .. 'held:' .. customer, me) end
+return result
+"""
+)
+
+# customer, '1' if the instance waits for no other acknowledgement, number, number, …
+REMOVE = (
+    _COMMON
+    + """
+local customer = ARGV[3]
+for i = 5, #ARGV do redis.call('ZREMRANGEBYSCORE', p .. 'box:' .. customer, ARGV[i], ARGV[i]) end
+if #ARGV > 4 then oldest(customer) end
+if ARGV[4] == '1' and redis.call('SREM', p .. 'held:' .. customer, me) == 1 then due(customer) end
+"""
+)
+
+# customer, '1' if the instance still waits for acknowledgements
+LEAVE = (
+    _COMMON
+    + """
+local customer = ARGV[3]
+if redis.call('GET', p .. 'owner:' .. customer) == me then redis.call('DEL', p .. 'owner:' .. customer) end
+if ARGV[4] ~= '1' and redis.call('SREM', p .. 'held:' .. customer, me) == 1 then due(customer) end
+"""
+)
+
+# customer → letters that were there
+CLEAR = (
+    _COMMON
+    + """
+local count = redis.call('ZCARD', p .. 'box:' .. ARGV[3])
+redis.call('DEL', p .. 'box:' .. ARGV[3])
+redis.call('ZREM', p .. 'oldest', ARGV[3])
+return count
+"""
+)
+
+# customer, text
+PASS_ON = (
+    _COMMON
+    + """
+local owner = redis.call('GET', p .. 'owner:' .. ARGV[3])
+if owner and owner ~= me then
+  redis.call('PUBLISH', p .. 'bell:' .. owner, 'now ' .. #ARGV[3] .. ' ' .. ARGV[3] .. ARGV[4])
+end
+"""
+)
+
+# time to live in ms, customers at once → letters dropped, customers looked at
+EXPIRE = (
+    _COMMON
+    + """
+local youngest = now() - tonumber(ARGV[3])
+local customers = redis.call('ZRANGEBYSCORE', p .. 'oldest', '-inf', string.format('%.0f', youngest), 'LIMIT', 0, ARGV[4])
+local dropped = 0
+for _, customer in ipairs(customers) do
+  local box = p .. 'box:' .. customer
+  while true do
+    local first = redis.call('ZRANGE', box, 0, 0)[1]
+    if not first or tonumber(string.match(first, '^%d+')) > youngest then break end
+    redis.call('ZREMRANGEBYRANK', box, 0, 0)
+    dropped = dropped + 1
+  end
+  oldest(customer)
+end
+return {dropped, #customers}
+"""
+)
+
+_LINE = """
+-- Is this ticket at the front? Tickets of instances that died are taken out: nobody will post for them.
+local function turn(customer, ticket, key, remember)
+  local line = p .. 'line:' .. customer
+  while true do
+    local first = redis.call('LINDEX', line, 0)
+    -- An empty line is one that Redis forgot.
+    if not first or first == me .. ' ' .. ticket then
+      if key ~= '' then redis.call('SET', p .. 'to_dms:' .. key, 's ' .. me .. ' ' .. ticket, 'EX', remember) end
+      return 1
+    end
+    if alive(string.match(first, '^%S+')) then return 0 end
+    redis.call('LPOP', line)
+  end
+end
+"""
+
+# customer, ticket, key or '', seconds to remember → state, turn, outcome
+ARRIVE = (
+    _COMMON
+    + _CLAIM
+    + _LINE
+    + """
+local customer, ticket, key, remember = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local line, place = p .. 'line:' .. customer, nil
+claim(customer)
+if key ~= '' then
+  local known = redis.call('GET', p .. 'to_dms:' .. key)
+  if known then
+    local state, rest = string.sub(known, 1, 1), string.sub(known, 3)
+    if state == 'd' then return {'done', 0, rest} end
+    if alive(string.match(rest, '^%S+')) then return {'pending', 0, ''} end
+    if state == 's' then return {'lost', 0, ''} end
+    -- It only waited for its turn when its instance died: it is as good as new, and keeps its place.
+    place = rest
+  end
+  redis.call('SET', p .. 'to_dms:' .. key, 'p ' .. me .. ' ' .. ticket, 'EX', remember)
+end
+if not place then
+  redis.call('RPUSH', line, me .. ' ' .. ticket)
+else
+  if redis.call('LINSERT', line, 'BEFORE', place, me .. ' ' .. ticket) < 1 then
+    redis.call('LPUSH', line, me .. ' ' .. ticket)
+  end
+  redis.call('LREM', line, 1, place)
+end
+redis.call('EXPIRE', line, 3600)
+return {'first', turn(customer, ticket, key, remember), ''}
+"""
+)
+
+# customer, ticket, key or '', seconds to remember → 1 at the front of the line, else 0
+TURN = _COMMON + _LINE + "return turn(ARGV[3], ARGV[4], ARGV[5], ARGV[6])"
+
+# customer, ticket, key or '', seconds to remember, outcome
+FINISH = (
+    _COMMON
+    + """
+local customer, line = ARGV[3], p .. 'line:' .. ARGV[3]
+redis.call('LREM', line, 1, me .. ' ' .. ARGV[4])
+if ARGV[5] ~= '' then redis.call('SET', p .. 'to_dms:' .. ARGV[5], 'd ' .. ARGV[7], 'EX', ARGV[6]) end
+local first = redis.call('LINDEX', line, 0)
+if first then
+  local instance = string.match(first, '^%S+')
+  if instance ~= me then ring(instance, 'turn', customer) end
+end
+"""
+)

@@ -1,0 +1,246 @@
+"""The store for one instance: a SQLite file, or SQLite in memory.
+
+What `put` has kept survives the end of the process, however it ends (write-ahead log). It is synced to the disk at
+checkpoints, so that the last messages before a power failure may be lost; `?synchronous=full` syncs each one.
+Several processes may open one file without harm to it, but do not tell each other of new letters: that takes Redis.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sqlite3
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from lchook.store import REMEMBER_SECONDS, Arrival, Bell, Fetched, Kept, Letter, StoreError, UnknownFormatError
+
+log = logging.getLogger(__name__)
+
+_FORMAT = 1
+_SCHEMA = """
+CREATE TABLE letters (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, customer TEXT NOT NULL, at REAL NOT NULL, text TEXT NOT NULL
+);
+CREATE INDEX letters_of_customer ON letters (customer, number);
+CREATE TABLE seen (fingerprint TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE to_dms (key TEXT PRIMARY KEY, at REAL NOT NULL, process TEXT NOT NULL, outcome TEXT) WITHOUT ROWID;
+"""
+# Another process holds the file for less than this, or something is wrong.
+_BUSY_SECONDS = 2.0
+_EXPIRE_AT_ONCE = 1000
+
+
+class SqliteStore:
+    """See `lchook.store.Store`."""
+
+    def __init__(
+        self,
+        path: Path | None,
+        *,
+        ttl_seconds: float,
+        size: int,
+        synchronous: str = "normal",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """:param path: the file, or `None` for memory. :param size: letters a mailbox holds at most."""
+        self._path = path
+        self._ttl_seconds = ttl_seconds
+        self._size = size
+        self._synchronous = synchronous
+        self._clock = clock
+        self._process = uuid.uuid4().hex
+        self._lock = threading.Lock()
+        self._db: sqlite3.Connection | None = None
+        self._inode: tuple[int, int] | None = None
+
+    def open(self, bell: Bell, start_task: Callable[..., object]) -> None:
+        try:
+            with self._transaction():
+                log.info("messages are kept in %s", self._path or "memory")
+        except StoreError as error:
+            log.error("the store cannot be used, and webhooks are answered with 503 until it can: %s", error)
+
+    def close(self) -> None:
+        with self._lock:
+            self._drop()
+
+    # Mailboxes
+
+    def put(self, customer_id: str, text: str, fingerprint: str | None) -> Kept:
+        now = self._clock()
+        with self._transaction() as db:
+            if fingerprint is not None:
+                marked = db.execute(
+                    "INSERT INTO seen VALUES (?1, ?2) ON CONFLICT (fingerprint) DO UPDATE SET at = ?2 WHERE at < ?3",
+                    (fingerprint, now, now - REMEMBER_SECONDS),
+                )
+                if marked.rowcount == 0:
+                    return Kept(kept=False, here=True)
+            db.execute("INSERT INTO letters (customer, at, text) VALUES (?, ?, ?)", (customer_id, now, text))
+            (count,) = db.execute("SELECT count(*) FROM letters WHERE customer = ?", (customer_id,)).fetchone()
+            dropped = max(0, count - self._size)
+            if dropped:
+                db.execute(
+                    "DELETE FROM letters WHERE number IN"
+                    " (SELECT number FROM letters WHERE customer = ? ORDER BY number LIMIT ?)",
+                    (customer_id, dropped),
+                )
+        return Kept(kept=True, here=True, dropped=dropped)
+
+    def claim(self, customer_id: str) -> None:
+        """There is only this instance."""
+
+    def fetch(self, customer_id: str, after: int, limit: int) -> Fetched:
+        with self._statement() as db:
+            rows = db.execute(
+                "SELECT number, text FROM letters WHERE customer = ? AND number > ? AND at > ? ORDER BY number LIMIT ?",
+                (customer_id, after, self._clock() - self._ttl_seconds, limit),
+            ).fetchall()
+        return Fetched([Letter(number, text) for number, text in rows])
+
+    def remove(self, customer_id: str, numbers: Sequence[int], *, last: bool) -> None:
+        if numbers:
+            with self._transaction() as db:
+                db.executemany("DELETE FROM letters WHERE number = ?", [(number,) for number in numbers])
+
+    def leave(self, customer_id: str, *, waiting: bool) -> None:
+        """There is only this instance."""
+
+    def clear(self, customer_id: str) -> int:
+        with self._statement() as db:
+            return db.execute("DELETE FROM letters WHERE customer = ?", (customer_id,)).rowcount
+
+    def pass_on(self, customer_id: str, text: str) -> None:
+        """There is only this instance."""
+
+    def expire(self) -> int:
+        now = self._clock()
+        with self._transaction() as db:
+            db.execute("DELETE FROM seen WHERE at < ?", (now - REMEMBER_SECONDS,))
+            db.execute("DELETE FROM to_dms WHERE at < ?", (now - REMEMBER_SECONDS,))
+        expired = 0
+        while True:
+            with self._transaction() as db:
+                # Numbers grow with time, so the oldest are first, and no index on the time is needed.
+                count = db.execute(
+                    "DELETE FROM letters WHERE at <= ? AND number IN (SELECT number FROM letters ORDER BY number LIMIT ?)",
+                    (now - self._ttl_seconds, _EXPIRE_AT_ONCE),
+                ).rowcount
+            expired += count
+            if count < _EXPIRE_AT_ONCE:
+                return expired
+
+    # Messages to DMS
+
+    def arrive(self, customer_id: str, ticket: str, key: str | None) -> Arrival:
+        if key is None:
+            return Arrival("first", turn=True)
+        now = self._clock()
+        with self._transaction() as db:
+            marked = db.execute(
+                "INSERT INTO to_dms VALUES (?1, ?2, ?3, NULL)"
+                " ON CONFLICT (key) DO UPDATE SET at = ?2, process = ?3, outcome = NULL WHERE at < ?4",
+                (key, now, self._process, now - REMEMBER_SECONDS),
+            )
+            return Arrival("first", turn=True) if marked.rowcount else self._known(db, key)
+
+    def turn(self, customer_id: str, ticket: str, key: str | None) -> bool:
+        return True
+
+    def finish(self, customer_id: str, ticket: str, key: str | None, outcome: str) -> None:
+        if key is not None:
+            with self._statement() as db:
+                db.execute("UPDATE to_dms SET outcome = ? WHERE key = ?", (outcome, key))
+
+    def _known(self, db: sqlite3.Connection, key: str) -> Arrival:
+        row = db.execute("SELECT process, outcome FROM to_dms WHERE key = ?", (key,)).fetchone()
+        if row is None or (row[1] is None and row[0] != self._process):
+            return Arrival("lost")
+        return Arrival("pending") if row[1] is None else Arrival("done", outcome=row[1])
+
+    # The file
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """All of it is kept, or nothing."""
+        with self._statement() as db:
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    db.execute("ROLLBACK")
+                raise
+
+    @contextlib.contextmanager
+    def _statement(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            try:
+                yield self._usable()
+            except (sqlite3.Error, OSError) as error:
+                self._drop()
+                raise StoreError(f"SQLite, {self._path or 'in memory'}: {error}") from error
+
+    def _usable(self) -> sqlite3.Connection:
+        if self._db is not None and self._path is not None:
+            # A file that was deleted or replaced would go on taking messages that nobody finds again.
+            try:
+                status = os.stat(self._path)
+            except FileNotFoundError:
+                status = None
+            if status is None or (status.st_dev, status.st_ino) != self._inode:
+                log.error("%s was deleted or replaced; it is opened anew", self._path)
+                self._drop()
+        if self._db is None:
+            self._db = self._connect()
+        return self._db
+
+    def _connect(self) -> sqlite3.Connection:
+        if self._path is not None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        db = sqlite3.connect(
+            self._path or ":memory:",
+            timeout=_BUSY_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=64,
+        )
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute(f"PRAGMA synchronous = {self._synchronous}")
+            self._migrate(db)
+            if self._path is not None:
+                status = os.stat(self._path)
+                self._inode = (status.st_dev, status.st_ino)
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _migrate(self, db: sqlite3.Connection) -> None:
+        db.execute("BEGIN IMMEDIATE")
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if version == 0 and tables == 0:
+            for statement in _SCHEMA.split(";"):
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version = {_FORMAT}")
+        elif version != _FORMAT:
+            db.execute("ROLLBACK")
+            raise UnknownFormatError(
+                f"{self._path} has format {version}, and this version of LCH knows format {_FORMAT}: "
+                "start the version that wrote it, or name another file in STORE_URL"
+            )
+        db.execute("COMMIT")
+
+    def _drop(self) -> None:
+        if self._db is not None and self._path is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.close()
+            self._db = None

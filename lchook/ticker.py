@@ -1,0 +1,40 @@
+"""The process's clock: calls what has to look after things now and then."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+log = logging.getLogger(__name__)
+
+_SECONDS = 0.5
+
+
+class Ticker:
+    """Calls functions twice a second, from the first `start` on."""
+
+    def __init__(self, *functions: Callable[[], None], start_task: Callable[..., object]) -> None:
+        self._functions = functions
+        self._start_task = start_task
+        self._lock = threading.Lock()
+        self._running = False
+
+    def start(self) -> None:
+        """Begin, if it has not begun. Not done when the application is made, so that commands have no tasks."""
+        if self._running:
+            return
+        with self._lock:
+            start, self._running = not self._running, True
+        if start:
+            self._start_task(self._run)
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(_SECONDS)
+            for function in self._functions:
+                try:
+                    function()
+                except Exception:
+                    log.exception("a regular task failed; it goes on")
