@@ -36,6 +36,13 @@ class Settings:
     dms_url: str
     jwt_issuer: str
     jwt_secret: str = field(repr=False)
+    # A secret that DMS may still sign with, while JWT_SECRET is being changed.
+    jwt_secret_previous: str = field(default="", repr=False)
+    # Set: a socket must prove who it is, with a token that the site's backend signs with this.
+    customer_token_secret: str = field(default="", repr=False)
+    customer_token_secret_previous: str = field(default="", repr=False)
+    # What becomes of customers without a name: an id each, one conversation for all, or a refusal.
+    anonymous_customers: Literal["isolate", "shared", "reject"] = "isolate"
     # None: same origin only. "*": any. Otherwise exactly these.
     allowed_origins: tuple[str, ...] | Literal["*"] | None = None
     port: int = 5600
@@ -63,7 +70,19 @@ class Settings:
     max_message_bytes: int = 1_000_000
     # Messages of one customer that may wait for DMS. A person never gets there; a runaway script does.
     max_queue_length: int = 100
-    log_level: str = "INFO"
+    # Reverse proxies before LCH: so many entries of X-Forwarded-For, from the right, are theirs and can be believed.
+    proxy_hops: int = 0
+    # Packets from one socket, messages for one customer, connections from one address; each a second, ten times that
+    # in a burst. 0: no limit. The known client sends a handful a second while somebody types, on many sockets; the
+    # address may be a whole office's.
+    socket_rate: float = 50.0
+    customer_rate: float = 20.0
+    connection_rate: float = 100.0
+    # A client that has not finished connecting by then is closed. Browsers on bad lines take seconds.
+    connect_timeout_seconds: float = 30.0
+    # A level for all of LCH ("") and, where wanted, one for some of its parts.
+    log_levels: dict[str, str] = field(default_factory=lambda: {"": "INFO"})
+    log_format: Literal["people", "json"] = "people"
 
 
 def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = HERE / ".env") -> Settings:
@@ -145,8 +164,24 @@ def _one_of(*choices: str) -> Callable[[str], str]:
     return parse
 
 
-def _log_level(text: str) -> str:
-    return _one_of("debug", "info", "warning", "error")(text).upper()
+def _secret(text: str) -> str:
+    if len(text) < _LEAST_SECRET_CHARACTERS:
+        raise ValueError
+    return text
+
+
+def _rate(text: str) -> float:
+    return _seconds(0, 1_000_000)(text)
+
+
+def _log_levels(text: str) -> dict[str, str]:
+    levels = {"": "INFO"}
+    for entry in text.split(","):
+        part, _, level = entry.strip().rpartition("=")
+        if level.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+            raise ValueError
+        levels[part.strip()] = level.upper()
+    return levels
 
 
 def _whole(least: int, most: int) -> Callable[[str], int]:
@@ -169,15 +204,18 @@ def _seconds(least: float, most: float) -> Callable[[str], float]:
     return parse
 
 
+_LEAST_SECRET_CHARACTERS = 32
 _REQUIRED = ("DMS_URL", "JWT_ISSUER", "JWT_SECRET")
 
 # Fields whose name is not just the variable's in lower case: fields carry their unit.
 _FIELDS = {
     "ALLOWED_ORIGIN": "allowed_origins",
+    "LOG_LEVEL": "log_levels",
     "ACK_TIMEOUT": "ack_timeout_seconds",
     "JWT_TTL": "jwt_ttl_seconds",
     "DMS_CONNECT_TIMEOUT": "dms_connect_timeout_seconds",
     "DMS_READ_TIMEOUT": "dms_read_timeout_seconds",
+    "CONNECT_TIMEOUT": "connect_timeout_seconds",
     "RETRY_BUDGET": "retry_budget_seconds",
     "MAILBOX_TTL": "mailbox_ttl_seconds",
     "PING_INTERVAL": "ping_interval_seconds",
@@ -189,6 +227,10 @@ _VARIABLES: tuple[tuple[str, Callable[[str], Any], str], ...] = (
     ("DMS_URL", _http_url, "the address that Pega shows for the channel's digital messaging, https://…"),
     ("JWT_ISSUER", _header_value, "the connection id that Pega shows, printable ASCII"),
     ("JWT_SECRET", str, "the secret that Pega shows beside the connection id"),
+    ("JWT_SECRET_PREVIOUS", str, "the secret that JWT_SECRET replaces"),
+    ("CUSTOMER_TOKEN_SECRET", _secret, "a secret of at least 32 characters that only your backend knows"),
+    ("CUSTOMER_TOKEN_SECRET_PREVIOUS", _secret, "the secret that CUSTOMER_TOKEN_SECRET replaces"),
+    ("ANONYMOUS_CUSTOMERS", _one_of("isolate", "shared", "reject"), "isolate, shared or reject"),
     ("ALLOWED_ORIGIN", _origins, "https://chat.example.com, several of the kind separated by commas, or *"),
     ("PORT", _whole(1, 65535), "a port number, 1 to 65535"),
     ("WEBHOOK_AUTH", _one_of("required", "off"), "required or off"),
@@ -204,5 +246,15 @@ _VARIABLES: tuple[tuple[str, Callable[[str], Any], str], ...] = (
     ("PING_TIMEOUT", _seconds(0.5, 300), "seconds, 0.5 to 300"),
     ("MAX_MESSAGE_BYTES", _whole(1_000, 100_000_000), "bytes, 1000 to 100000000"),
     ("MAX_QUEUE_LENGTH", _whole(1, 100_000), "a number of messages, 1 to 100000"),
-    ("LOG_LEVEL", _log_level, "debug, info, warning or error"),
+    ("PROXY_HOPS", _whole(0, 10), "the number of reverse proxies before LCH, 0 to 10"),
+    ("SOCKET_RATE", _rate, "packets a second, 0 for no limit"),
+    ("CUSTOMER_RATE", _rate, "messages a second, 0 for no limit"),
+    ("CONNECTION_RATE", _rate, "connections a second, 0 for no limit"),
+    ("CONNECT_TIMEOUT", _seconds(0.5, 600), "seconds, 0.5 to 600"),
+    (
+        "LOG_LEVEL",
+        _log_levels,
+        "debug, info, warning or error, and for parts to_dms=debug and the like, separated by commas",
+    ),
+    ("LOG_FORMAT", _one_of("people", "json"), "people or json"),
 )

@@ -26,8 +26,6 @@ worker_class = "lchook.worker.Worker"
 # One process an instance: a client's polling requests must all reach the process that has its session.
 # Pinned, because gunicorn would take the number from WEB_CONCURRENCY.
 workers = 1
-# Each socket is a connection; above this, new clients would wait, and health checks with them.
-worker_connections = 12_000
 # Seconds without a sign of life from the worker's event loop before it is replaced.
 timeout = 30
 graceful_timeout = 20
@@ -35,11 +33,14 @@ keepalive = 15
 # Since 25.1 every instance would open ~/.gunicorn/gunicorn.ctl: instances of one user take it from each other.
 control_socket_disable = True
 accesslog = None
-loglevel = settings.log_level.lower()
+loglevel = settings.log_levels[""].lower()
 
-# A socket is a file descriptor, and so are the connections to DMS: as many as this process may have.
-_soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-_wanted = worker_connections + 2_000
-if _soft != resource.RLIM_INFINITY and _soft < _wanted:
-    _most = _wanted if _hard == resource.RLIM_INFINITY else min(_wanted, _hard)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (_most, _hard))
+# Each socket is a connection and a file descriptor, and so are posts to DMS: as many as this process may have. Above
+# worker_connections new clients wait, and health checks with them; the worker says so in time.
+OTHER_FILES = 2_000
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+wanted = 12_000 + OTHER_FILES
+if soft != resource.RLIM_INFINITY and soft < wanted:
+    soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+worker_connections = 12_000 if soft == resource.RLIM_INFINITY else max(100, min(12_000, soft - OTHER_FILES))

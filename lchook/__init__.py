@@ -5,31 +5,36 @@ This module only wires the parts together. The two flows are `to_dms.py` and `to
 
 from __future__ import annotations
 
+import hashlib
 import json
-import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException, InternalServerError
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 import config
 from lchook import cli, webhook
-from lchook.chat import Chat
+from lchook.chat import FORWARDING_FAILED, Chat
 from lchook.dms import DmsClient
 from lchook.draining import Draining
-from lchook.logs import set_up_logs
+from lchook.engine_guard import EngineGuard, StrictJson
+from lchook.identity import Doorkeeper
+from lchook.logs import Log, set_up_logs
 from lchook.ordered_events import OrderedSocketIO, is_alive
+from lchook.rates import Rates
 from lchook.retries import RetryingDms
 from lchook.store import Bell
 from lchook.store.from_url import store_from_url
 from lchook.ticker import Ticker
 from lchook.to_customer import ToCustomer
 from lchook.to_dms import ToDms
-from lchook.tokens import Tokens
+from lchook.tokens import CustomerTokens, Tokens
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 # RFC 7518, 3.2: a key for HS256 should have at least this many bytes.
 _SOUND_SECRET_BYTES = 32
@@ -43,11 +48,11 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     :raises lchook.store.UnknownFormatError: where the store was written by another version.
     """
     settings = settings or config.load()
-    set_up_logs(settings)
+    set_up_logs(settings.log_levels, settings.log_format)
     app = Flask("lchook", static_folder=None)
     app.extensions["lch_settings"] = settings
 
-    tokens = Tokens(issuer=settings.jwt_issuer, secret=settings.jwt_secret)
+    tokens = Tokens(issuer=settings.jwt_issuer, secret=settings.jwt_secret, previous_secret=settings.jwt_secret_previous)
     dms = DmsClient(
         url=settings.dms_url,
         tokens=tokens,
@@ -62,6 +67,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         cors_allowed_origins=_origins(settings),
         manage_session=False,
         max_http_buffer_size=settings.max_message_bytes,
+        json=StrictJson,
         ping_interval=settings.ping_interval_seconds,
         ping_timeout=settings.ping_timeout_seconds,
     )
@@ -75,16 +81,25 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     )
     retrying = RetryingDms(dms, budget_seconds=settings.retry_budget_seconds)
     to_dms = ToDms(retrying, store, start_task=server.start_background_task, max_queue_length=settings.max_queue_length)
+    guard = EngineGuard(
+        server,
+        packet_rates=Rates(settings.socket_rate),
+        connect_timeout_seconds=settings.connect_timeout_seconds,
+        refusal=lambda reason: ["serverError", FORWARDING_FAILED, {"status": "rejected", "error": reason}],
+    )
+
+    def emit(sid: str, payload: dict[str, Any], acknowledged: Callable[..., None]) -> None:
+        if guard.reads(sid):
+            server.emit("serverMessage", payload, to=sid, namespace="/", callback=acknowledged)
+
     to_customer = ToCustomer(
         store,
-        emit=lambda sid, payload, acknowledged: server.emit(
-            "serverMessage", payload, to=sid, namespace="/", callback=acknowledged
-        ),
+        emit=emit,
         is_alive=lambda sid: is_alive(server, sid),
         ack_timeout_seconds=settings.ack_timeout_seconds,
         heartbeat_seconds=settings.ping_interval_seconds + settings.ping_timeout_seconds,
     )
-    ticker = Ticker(to_customer.tick, to_dms.tick, start_task=server.start_background_task)
+    ticker = Ticker(start_task=server.start_background_task)
     bell = Bell(
         due=to_customer.send_waiting,
         elsewhere=to_customer.elsewhere,
@@ -94,16 +109,41 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     )
     store.open(bell, server.start_background_task)
 
-    chat = Chat(to_dms=to_dms, to_customer=to_customer, ticker=ticker, max_message_bytes=settings.max_message_bytes)
+    chat = Chat(
+        doorkeeper=_doorkeeper(settings),
+        to_dms=to_dms,
+        to_customer=to_customer,
+        ticker=ticker,
+        connection_rates=Rates(settings.connection_rate),
+        customer_rates=Rates(settings.customer_rate),
+        max_message_bytes=settings.max_message_bytes,
+        close=guard.close,
+        unsent=guard.unsent,
+    )
+    ticker.add(to_customer.tick, to_dms.tick, guard.tick, chat.tick)
     socketio.on_namespace(chat)
     app.register_blueprint(webhook.create_blueprint(settings, tokens, to_customer, ticker))
     draining = Draining(app.wsgi_app, socketio=socketio, to_dms=to_dms, to_customer=to_customer, store=store)
     app.wsgi_app = draining  # type: ignore[method-assign]
     app.extensions["lch_draining"] = draining
+    if settings.proxy_hops:
+        hops = settings.proxy_hops
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
     app.register_error_handler(Exception, _error_as_json)
     cli.register(app)
     _warn(settings)
     return app
+
+
+def _doorkeeper(settings: config.Settings) -> Doorkeeper:
+    tokens = None
+    if settings.customer_token_secret:
+        tokens = CustomerTokens(
+            secret=settings.customer_token_secret, previous_secret=settings.customer_token_secret_previous
+        )
+    # All instances know this secret, and no client does.
+    key = hashlib.sha256(b"ids of unnamed customers\n" + settings.jwt_secret.encode()).digest()
+    return Doorkeeper(tokens=tokens, anonymous=settings.anonymous_customers, key=key)
 
 
 def _origins(settings: config.Settings) -> str | list[str] | None:
@@ -119,7 +159,7 @@ def _async_mode() -> str:
 
 def _error_as_json(error: Exception) -> Response | Any:
     if not isinstance(error, HTTPException):
-        log.error("a request failed", exc_info=error)
+        log.exception("a request failed")
         error = InternalServerError("internal error")
     response = error.get_response()
     response.data = json.dumps({"error": error.description})
@@ -134,6 +174,8 @@ def _warn(settings: config.Settings) -> None:
             "Never use this on a public address."
         )
     if len(settings.jwt_secret.encode()) < _SOUND_SECRET_BYTES:
-        log.warning("JWT_SECRET is shorter than %d bytes and could be guessed.", _SOUND_SECRET_BYTES)
+        log.warning(f"JWT_SECRET is shorter than {_SOUND_SECRET_BYTES} bytes and could be guessed.")
+    if not settings.customer_token_secret and settings.allowed_origins == "*":
+        log.warning("ALLOWED_ORIGIN=* without CUSTOMER_TOKEN_SECRET: any website can read a customer's answers by their id.")
     if settings.dms_url.startswith("http:") and os.environ.get("LCH_SANDBOX") != "1":
         log.warning("DMS_URL is http: messages and tokens go over the network in the clear.")

@@ -5,52 +5,107 @@ Knows nothing of webhooks, HTTP or storage.
 
 from __future__ import annotations
 
-import logging
+import heapq
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
-from lchook.messages import END_OF_SESSION, MessageError, dms_from_client, is_customer_id
+from socketio.exceptions import ConnectionRefusedError as Refused
+
+from lchook.identity import Doorkeeper, Identity, RefusedError
+from lchook.logs import Log
+from lchook.messages import END_OF_SESSION, MessageError, dms_from_client
 from lchook.ordered_events import Acknowledge, OrderedNamespace
+from lchook.rates import Rates
 from lchook.ticker import Ticker
 from lchook.to_customer import ToCustomer
 from lchook.to_dms import Outcome, ToDms
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 # Clients compare with exactly this text.
 FORWARDING_FAILED = "Error forwarding request to external API"
+# One page may show a few customers (a person changes roles in a demo), not hundreds.
+_MOST_CUSTOMERS = 50
+# A client that has itself sent things and does not read them must not fill the memory.
+_MOST_UNSENT_ECHOES = 50
+
+
+@dataclass(slots=True)
+class _Socket:
+    identity: Identity
+    customers: set[str] = field(default_factory=set)
 
 
 class Chat(OrderedNamespace):
     """The default namespace. A malformed event is answered in words and costs nobody anything."""
 
-    def __init__(self, *, to_dms: ToDms, to_customer: ToCustomer, ticker: Ticker, max_message_bytes: int) -> None:
+    def __init__(
+        self,
+        *,
+        doorkeeper: Doorkeeper,
+        to_dms: ToDms,
+        to_customer: ToCustomer,
+        ticker: Ticker,
+        connection_rates: Rates,
+        customer_rates: Rates,
+        max_message_bytes: int,
+        close: Callable[[str], None],
+        unsent: Callable[[str], int],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """:param close: closes a socket in the way that makes its client connect again.
+        :param unsent: how many packets wait to be sent to a socket.
+        """
         super().__init__("/")
+        self._doorkeeper = doorkeeper
         self._to_dms = to_dms
         self._to_customer = to_customer
         self._ticker = ticker
+        self._connection_rates = connection_rates
+        self._customer_rates = customer_rates
         self._max_message_bytes = max_message_bytes
-        # Customers to resume for, by socket, until the socket can be sent to.
-        self._resuming: dict[str, str] = {}
+        self._close = close
+        self._unsent = unsent
+        self._clock = clock
+        self._sockets: dict[str, _Socket] = {}
+        # When tokens expire, soonest first.
+        self._expiries: list[tuple[float, str]] = []
+        # What happened, for those who run it.
+        self.counts: Counter[str] = Counter()
 
     def connected(self, sid: str, environ: dict[str, Any], auth: Any) -> None:
-        """A client is there. Who it is, it says with its first message, or now (`auth: {customer_id}`)."""
+        """A client is there. Who it is, it says with its first message, or now (`auth`)."""
         self._ticker.start()
-        log.info("socket %s connected", sid)
-        customer_id = auth.get("customer_id") if isinstance(auth, dict) else None
-        # An unnamed customer has nothing to resume: the name is everybody's.
-        if is_customer_id(customer_id) and customer_id:
-            self._resuming[sid] = customer_id
+        address = environ.get("REMOTE_ADDR") or ""
+        try:
+            if not self._connection_rates.allows(address):
+                raise RefusedError("too many connections from your address: try again in a few seconds")
+            identity = self._doorkeeper.identify(auth, address=address, browser=environ.get("HTTP_USER_AGENT") or "")
+        except RefusedError as error:
+            self.counts["connections_refused"] += 1
+            log.warning("connection refused", socket=sid, address=address, reason=error)
+            raise Refused(str(error)) from error
+        self._sockets[sid] = _Socket(identity)
+        if identity.expires_at is not None:
+            heapq.heappush(self._expiries, (identity.expires_at, sid))
+        self.counts["connections"] += 1
+        log.info("connected", socket=sid, address=address)
 
     def ready(self, sid: str) -> None:
-        customer_id = self._resuming.pop(sid, None)
-        if customer_id is not None:
-            log.info("customer %r: resumes on socket %s", customer_id, sid)
+        known = self._sockets.get(sid)
+        if known is not None and known.identity.customer_id is not None:
+            customer_id = known.identity.customer_id
+            log.info("resumes", customer=customer_id, socket=sid)
+            known.customers.add(customer_id)
             self._to_customer.speaks_on(customer_id, sid)
             self._to_customer.claim(customer_id)
 
     def disconnected(self, sid: str, reason: str) -> None:
-        log.info("socket %s disconnected (%s)", sid, reason)
-        self._resuming.pop(sid, None)
+        log.info("disconnected", socket=sid, reason=reason)
+        self._sockets.pop(sid, None)
         self._to_customer.socket_gone(sid)
 
     def receive(self, sid: str, event: str, args: list[Any], acknowledge: Acknowledge) -> None:
@@ -58,10 +113,26 @@ class Chat(OrderedNamespace):
             self._client_message(sid, args, acknowledge)
         elif event == "serverMessage":
             # The Node program sends these back, and its clients may rely on it.
+            if self._unsent(sid) > _MOST_UNSENT_ECHOES:
+                acknowledge(Outcome("rejected", error="too many echoes are waiting: read them first").as_dict())
+                return
             self._emit(sid, "serverMessage", *args)
             acknowledge()
         else:
             acknowledge(Outcome("rejected", error="unknown event: send clientMessage").as_dict())
+
+    def tick(self) -> None:
+        """Close the sockets whose tokens have expired: a client that connects again brings a new one, or is told why not."""
+        while self._expiries and self._expiries[0][0] <= self._clock():
+            _, sid = heapq.heappop(self._expiries)
+            if sid in self._sockets:
+                log.info("the token has expired: the socket is closed", socket=sid)
+                self.counts["tokens_expired"] += 1
+                self._close(sid)
+
+    def sockets(self) -> int:
+        """How many clients are connected."""
+        return len(self._sockets)
 
     def _client_message(self, sid: str, args: list[Any], acknowledge: Acknowledge) -> None:
         def done(outcome: Outcome) -> None:
@@ -71,16 +142,44 @@ class Chat(OrderedNamespace):
                 self._emit(sid, "serverError", FORWARDING_FAILED, answer)
 
         try:
-            message = dms_from_client(args[0] if args else None, max_bytes=self._max_message_bytes)
+            message = dms_from_client(
+                args[0] if args else None,
+                max_bytes=self._max_message_bytes,
+                speaker=lambda claimed: self._speaker(sid, claimed),
+            )
         except MessageError as error:
-            log.warning("socket %s: clientMessage rejected: %s", sid, error)
+            self.counts["messages_rejected"] += 1
+            log.warning("clientMessage rejected", socket=sid, reason=error)
             done(Outcome("rejected", error=str(error)))
             return
-        log.info("customer %r: %r received on socket %s", message.customer_id, message.type, sid)
+        log.info(
+            "received from the customer",
+            customer=message.customer_id,
+            message=message.message_id,
+            type=message.type,
+            socket=sid,
+        )
         self._to_customer.speaks_on(message.customer_id, sid)
         if self._to_dms.submit(message, done) and message.type == END_OF_SESSION:
             self._to_customer.clear(message.customer_id)
         self._to_customer.send_waiting(message.customer_id)
+
+    def _speaker(self, sid: str, claimed: str) -> str:
+        """The customer for whom this socket speaks when it claims an id."""
+        known = self._sockets.get(sid)
+        if known is None:
+            raise MessageError("this connection is closed")
+        if known.identity.expires_at is not None and self._clock() >= known.identity.expires_at:
+            raise MessageError("this connection's token has expired: connect again with a new one")
+        customer_id = known.identity.speaker(claimed)
+        if customer_id not in known.customers:
+            if len(known.customers) >= _MOST_CUSTOMERS:
+                raise MessageError(f"one connection may speak for at most {_MOST_CUSTOMERS} customers")
+            known.customers.add(customer_id)
+        if not self._customer_rates.allows(customer_id):
+            self.counts["messages_too_many"] += 1
+            raise MessageError(f"too many messages: at most {self._customer_rates.per_second:g} a second, more in bursts")
+        return customer_id
 
     def _emit(self, sid: str, event: str, *args: Any) -> None:
         self.socketio.server.emit(event, args, to=sid, namespace=self.namespace)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ from lchook.tokens import Tokens
 
 # Connections kept open to DMS. More are opened where more posts are under way, and closed after use.
 _POOL_SIZE = 200
+# Posts under way at once; more wait. Each is a file descriptor, and gunicorn.conf.py reckons with so many.
+_MOST_POSTS = 1_500
 # Of an answer, no more than this is read: LCH needs the status, and a few words where it is an error.
 _MOST_ANSWER_BYTES = 64 * 1024
 
@@ -55,6 +58,7 @@ class DmsClient:
         self._token_ttl_seconds = token_ttl_seconds
         self._timeout = (connect_timeout_seconds, read_timeout_seconds)
         self._read_timeout_seconds = read_timeout_seconds
+        self._posting = threading.BoundedSemaphore(_MOST_POSTS)
         # The adapter is used without its Session: that would read the environment anew for every post, follow
         # redirects with our token in hand, and let a .netrc file replace the Authorization header.
         self._adapter = HTTPAdapter(pool_connections=4, pool_maxsize=_POOL_SIZE)
@@ -72,6 +76,10 @@ class DmsClient:
         :param body: the JSON of the message, UTF-8.
         :raises DmsError: where no HTTP answer came.
         """
+        with self._posting:
+            return self._post(body)
+
+    def _post(self, body: bytes) -> DmsAnswer:
         request = self._template.copy()
         request.body = body
         request.headers["Content-Length"] = str(len(body))

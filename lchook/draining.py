@@ -6,17 +6,17 @@ The worker calls `stop`; the application's WSGI middleware asks `refuses`.
 from __future__ import annotations
 
 import json
-import logging
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from lchook.logs import Log
 from lchook.ordered_events import OrderedSocketIO
 from lchook.store import Store
 from lchook.to_customer import ToCustomer
 from lchook.to_dms import ToDms
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 # For messages under way to DMS. gunicorn's graceful_timeout is 20 s, a platform's patience often 30 s.
 _MOST_SECONDS = 16.0
@@ -65,11 +65,10 @@ class Draining:
             time.sleep(0.05)
         eio_sockets = list(self._socketio.server.eio.sockets.values())
         log.info(
-            "stopping after %.1f s: %d messages to DMS unfinished, %d letters unacknowledged, %d clients to close",
-            time.monotonic() - started,
-            self._to_dms.under_way(),
-            self._to_customer.unacknowledged(),
-            len(eio_sockets),
+            f"stopping after {time.monotonic() - started:.1f} s",
+            messages_unfinished=self._to_dms.under_way(),
+            letters_unacknowledged=self._to_customer.unacknowledged(),
+            clients=len(eio_sockets),
         )
         # At the engine's level: closed one level higher, JavaScript clients do not reconnect by themselves.
         tasks = [self._socketio.server.start_background_task(socket.close, wait=False) for socket in eio_sockets]

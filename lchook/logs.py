@@ -1,20 +1,134 @@
-"""Log lines: where they go and how they look. Text from outside reaches them only through `%r`, which escapes it."""
+"""What LCH says of what it does: one event a line, with named fields, for people or as JSON.
+
+A line never holds the text of a message, a token or a secret. Text from outside is a field, and fields are escaped, so that
+nobody can forge a line. A customer and a message have the same names (`customer`, `message`) on every line of their way.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
+import sys
+import time
+from typing import Any
 
-from config import Settings
+# A field is an id, a type, a reason. Whoever sends more than this as one need not be repeated in full.
+_MOST_CHARACTERS = 200
 
-_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+
+class Said:
+    """What a log record holds instead of a text; becomes one when, and only if, it is written."""
+
+    __slots__ = ("fields", "text")
+
+    def __init__(self, text: str, fields: dict[str, Any]) -> None:
+        self.text = text
+        self.fields = fields
+
+    def __str__(self) -> str:
+        return self.text + "".join(f" {name}={_short(value)!r}" for name, value in self.fields.items())
 
 
-def set_up_logs(settings: Settings) -> None:
-    """Let LCH's loggers speak on stderr from `LOG_LEVEL` on, unless somebody (pytest, a host) has set up logging before."""
+class Log:
+    """A logger whose lines are a text of ours and named fields."""
+
+    def __init__(self, name: str) -> None:
+        self._logger = logging.getLogger(name)
+
+    def debug(self, text: str, **fields: Any) -> None:
+        if self._logger.isEnabledFor(logging.DEBUG):
+            self._logger.debug(Said(text, fields))
+
+    def info(self, text: str, **fields: Any) -> None:
+        if self._logger.isEnabledFor(logging.INFO):
+            self._logger.info(Said(text, fields))
+
+    def warning(self, text: str, **fields: Any) -> None:
+        self._logger.warning(Said(text, fields))
+
+    def error(self, text: str, **fields: Any) -> None:
+        self._logger.error(Said(text, fields))
+
+    def exception(self, text: str, **fields: Any) -> None:
+        """An error that nobody expected; with where it came from."""
+        self._logger.exception(Said(text, fields))
+
+
+def set_up_logs(levels: dict[str, str], log_format: str) -> None:
+    """Let LCH's loggers speak on stderr, unless somebody (pytest, a host) has set up logging before.
+
+    :param levels: by logger name; "" for all of LCH.
+    :param log_format: "people" or "json".
+    """
     ours = logging.getLogger("lchook")
-    ours.setLevel(settings.log_level)
     if not logging.getLogger().handlers and not ours.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter(_FORMAT))
-        ours.addHandler(handler)
-        ours.propagate = False
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(JsonFormatter() if log_format == "json" else PeopleFormatter())
+        for name in ("lchook", "engineio", "socketio"):
+            logger = logging.getLogger(name)
+            logger.addHandler(handler)
+            logger.propagate = False
+    for name, level in levels.items():
+        logging.getLogger(f"lchook.{name}" if name else "lchook").setLevel(level)
+    # They log whole packets on INFO, and with them what customers say.
+    for name in ("engineio", "socketio"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+class PeopleFormatter(logging.Formatter):
+    """`2026-11-22 23:49:50.123 INFO    to_dms: sent to DMS customer='c1' message=17`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
+        line = f"{at}.{int(record.msecs):03d} {record.levelname:<7} {_part(record)}: {_one_line(record.getMessage())}"
+        error = _error(record)
+        return f"{line} error={error!r}" if error else line
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: `time` (UTC, ISO 8601), `level`, `part`, `event`, and the event's fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        entry: dict[str, Any] = {
+            "time": f"{at}.{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "part": _part(record),
+        }
+        if isinstance(record.msg, Said):
+            entry["event"] = record.msg.text
+            entry.update((name, _short(value)) for name, value in record.msg.fields.items())
+        else:
+            entry["event"] = record.getMessage()
+        error = _error(record)
+        if error:
+            entry["error"] = error
+        return json.dumps(entry, default=str)
+
+
+def _part(record: logging.LogRecord) -> str:
+    return record.name.removeprefix("lchook.")
+
+
+def _short(value: Any) -> Any:
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    text = str(value)
+    return text if len(text) <= _MOST_CHARACTERS else text[:_MOST_CHARACTERS] + "…"
+
+
+def _one_line(text: str) -> str:
+    return text if text.isprintable() else text.encode("unicode_escape").decode()
+
+
+def _error(record: logging.LogRecord) -> str | None:
+    """What went wrong and where, without the error's own text: that may quote a message. On debug, all of it."""
+    if not record.exc_info or record.exc_info[1] is None:
+        return None
+    if logging.getLogger("lchook").isEnabledFor(logging.DEBUG):
+        return logging.Formatter().formatException(record.exc_info)
+    trace = record.exc_info[2]
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f" at {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else ""
+    return f"{type(record.exc_info[1]).__name__}{where} (LOG_LEVEL=debug shows more)"

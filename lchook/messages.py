@@ -9,6 +9,7 @@ import json
 import math
 import re
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeGuard
 
@@ -54,12 +55,21 @@ class MessageToCustomer:
     payload: dict[str, Any]
 
 
-def dms_from_client(message: object, *, max_bytes: int) -> MessageToDms:
+def strict_json(text: str) -> Any:
+    """What a JSON text says. Takes no NaN, and no number that overflows to infinity: no browser could read them again.
+
+    :raises ValueError: also where it is no JSON. :raises RecursionError: where it is nested too deeply.
+    """
+    return _STRICT.decode(text)
+
+
+def dms_from_client(message: object, *, max_bytes: int, speaker: Callable[[str], str]) -> MessageToDms:
     """What DMS gets for a `clientMessage`.
 
     Types are kept as the client sent them; nulls inside `text` are dropped, and so are null fields and an empty `text`.
     A text without a `message_id` gets a UUID.
 
+    :param speaker: the customer for whom the message goes that claims this id; may raise `MessageError`.
     :raises MessageError: for anything that DMS could not make sense of, or larger than `max_bytes` as JSON.
     """
     if not isinstance(message, dict):
@@ -87,6 +97,7 @@ def dms_from_client(message: object, *, max_bytes: int) -> MessageToDms:
             del fields["text"]
     if "attachments" in fields:
         _check_attachments(fields["attachments"])
+    customer_id = fields["customer_id"] = speaker(customer_id)
     if type_ == "text":
         fields.setdefault("message_id", str(uuid.uuid4()))
 
@@ -105,7 +116,7 @@ def customer_from_dms(body: bytes) -> MessageToCustomer:
     :raises MessageError: for what is not a JSON object with a string `customer_id`.
     """
     try:
-        payload = json.loads(body, parse_constant=_refuse_constant, parse_float=_finite)
+        payload = strict_json(body.decode())
     except (ValueError, RecursionError) as error:
         raise MessageError("the body must be JSON in UTF-8, with numbers that JSON knows") from error
     if not isinstance(payload, dict):
@@ -169,3 +180,6 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError("a number is out of range")
     return number
+
+
+_STRICT = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)

@@ -9,7 +9,6 @@ Owns the one place that reaches into python-socketio's inner parts (5.18.1); kno
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +20,9 @@ from flask_socketio import Namespace, SocketIO
 from socketio import packet
 from socketio.exceptions import ConnectionRefusedError as Refused
 
-log = logging.getLogger(__name__)
+from lchook.logs import Log
+
+log = Log(__name__)
 
 Acknowledge = Callable[..., None]
 
@@ -66,7 +67,7 @@ class OrderedNamespace(Namespace):  # type: ignore[misc]  # Flask-SocketIO has n
             raise
         except Exception as error:
             # Anything else would leave a connecting client without an answer.
-            log.exception("%s of socket %s failed", event, sid)
+            log.exception(f"{event} failed", socket=sid)
             raise Refused("internal error") from error
 
 
@@ -98,7 +99,7 @@ class OrderedSocketIO(SocketIO):  # type: ignore[misc]
         if not self.server.manager.is_connected(sid, name):
             return
         if not isinstance(data, list) or not data or not isinstance(data[0], str):
-            log.warning("socket %s sent an event without a name", sid)
+            log.warning("an event without a name", socket=sid)
             return
 
         acknowledged = threading.Event()
@@ -109,13 +110,13 @@ class OrderedSocketIO(SocketIO):  # type: ignore[misc]
                 try:
                     self.server._send_packet(eio_sid, ack)
                 except KeyError:
-                    log.debug("socket %s is gone, and its acknowledgement with it", sid)
+                    log.debug("the socket is gone, and its acknowledgement with it", socket=sid)
             acknowledged.set()
 
         try:
             handler.receive(sid, data[0], data[1:], acknowledge)
         except Exception:
-            log.exception("handling %s of socket %s failed", data[0][:50].encode("unicode_escape").decode(), sid)
+            log.exception("handling an event failed", name=data[0], socket=sid)
             acknowledge({"status": "rejected", "error": "internal error"})
         if not self.server.async_handlers and id is not None:
             acknowledged.wait(_SERIAL_WAIT_SECONDS)

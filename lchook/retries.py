@@ -38,7 +38,7 @@ class RetryingDms:
         # How many further tries there were, for those who run it.
         self.retries = 0
         self._backoff = wait_exponential_jitter(
-            initial=_FIRST_WAIT_SECONDS, max=_MOST_WAIT_SECONDS, jitter=_FIRST_WAIT_SECONDS
+            multiplier=_FIRST_WAIT_SECONDS, max=_MOST_WAIT_SECONDS, jitter=_FIRST_WAIT_SECONDS
         )
         self._retrying = Retrying(
             retry=retry_if_exception_type(_NotTakenError),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
 
-log = logging.getLogger(__name__)
+from lchook.logs import Log
+
+log = Log(__name__)
 
 _SECONDS = 0.5
 
@@ -15,11 +16,15 @@ _SECONDS = 0.5
 class Ticker:
     """Calls functions twice a second, from the first `start` on."""
 
-    def __init__(self, *functions: Callable[[], None], start_task: Callable[..., object]) -> None:
-        self._functions = functions
+    def __init__(self, *, start_task: Callable[..., object]) -> None:
+        self._functions: list[Callable[[], None]] = []
         self._start_task = start_task
         self._lock = threading.Lock()
         self._running = False
+
+    def add(self, *functions: Callable[[], None]) -> None:
+        """Call these, too. One that fails is logged, and called again."""
+        self._functions.extend(functions)
 
     def start(self) -> None:
         """Begin, if it has not begun. Not done when the application is made, so that commands have no tasks."""

@@ -11,7 +11,6 @@ Knows nothing of HTTP, and of Socket.IO only two functions.
 from __future__ import annotations
 
 import json
-import logging
 import threading
 import time
 from collections import Counter, OrderedDict
@@ -19,14 +18,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from lchook.logs import Log
 from lchook.messages import MessageToCustomer
 from lchook.store import Store, StoreError
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 # Worth nothing later: sent if the customer is there, and not kept.
 _FLEETING = frozenset({"typing_indicator", "wait_time"})
 _FETCH_AT_ONCE = 100
+# Characters on their way to one customer. More wait in the store until some are acknowledged: memory is for everybody.
+_MOST_ON_THE_WAY = 4_000_000
 _EXPIRE_EVERY_SECONDS = 30.0
 
 # Emits a payload to a socket as `serverMessage` and calls back when the client acknowledges it.
@@ -43,6 +45,9 @@ class _Sent:
     number: int
     sid: str
     at: float
+    # Its message_id, for the log.
+    name: Any = None
+    size: int = 0
     overdue: bool = False
 
 
@@ -62,6 +67,8 @@ class _Customer:
     # One task at a time sends; others leave word that there is more to look for.
     sending: bool = False
     send_again: bool = False
+    # More waits than may be on the way at once.
+    held_back: bool = False
     # The store believes that this instance waits for acknowledgements of the customer.
     held: bool = False
     lock: Any = field(default_factory=threading.Lock)
@@ -120,7 +127,7 @@ class ToCustomer:
         try:
             self._store.claim(customer_id)
         except StoreError as error:
-            log.error("customer %r: cannot be claimed now: %s", customer_id, error)
+            log.error("the customer cannot be claimed now", customer=customer_id, reason=error)
             self._again.add(customer_id)
             return
         self.send_waiting(customer_id)
@@ -144,10 +151,10 @@ class ToCustomer:
             try:
                 self._send(customer)
             except StoreError as error:
-                log.error("customer %r: letters cannot be fetched now: %s", customer_id, error)
+                log.error("letters cannot be fetched now", customer=customer_id, reason=error)
                 self._again.add(customer_id)
             except Exception:
-                log.exception("customer %r: sending failed", customer_id)
+                log.exception("sending failed", customer=customer_id)
                 self._again.add(customer_id)
         if customer.held and not customer.on_the_way:
             # All was acknowledged meanwhile, or nothing could be sent.
@@ -163,9 +170,9 @@ class ToCustomer:
         for customer, count in lost:
             if count:
                 self.counts["unacknowledged_at_disconnect"] += count
-                log.info("customer %r: %d letters wait for the next socket", customer.customer_id, count)
+                log.info("letters wait for the next socket", customer=customer.customer_id, letters=count)
             if customer.sid is None:
-                log.info("customer %r: no longer on socket %s, which is closed", customer.customer_id, sid)
+                log.info("mapping removed: the socket is closed", customer=customer.customer_id, socket=sid)
                 self._let_go(customer)
             elif count:
                 self.send_waiting(customer.customer_id)
@@ -179,7 +186,7 @@ class ToCustomer:
             sid, customer.sid = customer.sid, None
             if not any(sent.sid == sid for sent in customer.on_the_way.values()):
                 self._leave(customer_id, sid)
-        log.info("customer %r: now on another instance", customer_id)
+        log.info("now on another instance", customer=customer_id)
         self._forget_if_idle(customer)
 
     def reconnected(self) -> None:
@@ -198,19 +205,20 @@ class ToCustomer:
         if message.type in _FLEETING:
             self._deliver_now(message)
             return
+        name = message.payload.get("message_id")
         kept = self._store.put(customer_id, json.dumps(message.payload, separators=(",", ":")), fingerprint)
         if not kept.kept:
             self.counts["repeated_webhook"] += 1
-            log.info("customer %r: a repeated webhook, not delivered again", customer_id)
+            log.info("a repeated webhook is not delivered again", customer=customer_id, message=name)
             return
         if kept.dropped:
             self.counts["dropped_mailbox_full"] += kept.dropped
-            log.warning("customer %r: mailbox full, the oldest %d letters are dropped", customer_id, kept.dropped)
+            log.warning("mailbox full: the oldest letters are dropped", customer=customer_id, letters=kept.dropped)
         if not kept.here:
-            log.info("customer %r: %r kept; another instance has the customer, or none", customer_id, message.type)
+            log.info("kept; another instance has the customer, or none", customer=customer_id, message=name)
             return
         if customer_id not in self._customers:
-            log.info("customer %r: %r kept for when they come", customer_id, message.type)
+            log.info("kept until the customer comes", customer=customer_id, message=name)
         self.send_waiting(customer_id)
 
     def send_now(self, customer_id: str, payload: dict[str, Any]) -> bool:
@@ -227,11 +235,11 @@ class ToCustomer:
         try:
             count = self._store.clear(customer_id)
         except StoreError as error:
-            log.error("customer %r: the mailbox could not be emptied: %s", customer_id, error)
+            log.error("the mailbox could not be emptied", customer=customer_id, reason=error)
             return
         if count:
             self.counts["dropped_session_ended"] += count
-            log.info("customer %r: ended the session with %d letters waiting", customer_id, count)
+            log.info("the customer ended the session: waiting letters are dropped", customer=customer_id, letters=count)
 
     def unacknowledged(self) -> int:
         """How many letters are on their way."""
@@ -246,10 +254,10 @@ class ToCustomer:
             sent.overdue = True
             self.counts["acknowledgement_timeout"] += 1
             log.error(
-                "customer %r: not acknowledged within %g s on socket %s",
-                sent.customer.customer_id,
-                self._ack_timeout_seconds,
-                sent.sid,
+                f"not acknowledged within {self._ack_timeout_seconds:g} s",
+                customer=sent.customer.customer_id,
+                message=sent.name,
+                socket=sent.sid,
             )
         for sent in self._due(self._unproven, now - self._heartbeat_seconds):
             if sent.customer.on_the_way.get(sent.number) is not sent:
@@ -290,11 +298,11 @@ class ToCustomer:
         try:
             expired = self._store.expire()
         except StoreError as error:
-            log.error("the store could not be tidied: %s", error)
+            log.error("the store could not be tidied", reason=error)
             return
         if expired:
             self.counts["dropped_expired"] += expired
-            log.warning("%d letters are dropped: their time to live is over", expired)
+            log.warning("letters are dropped: their time to live is over", letters=expired)
 
     # Sending
 
@@ -303,7 +311,9 @@ class ToCustomer:
             try:
                 self._store.pass_on(message.customer_id, json.dumps(message.payload))
             except StoreError as error:
-                log.warning("customer %r: %r is lost: %s", message.customer_id, message.type, error)
+                log.warning(
+                    "a message that is not kept is lost", customer=message.customer_id, type=message.type, reason=error
+                )
 
     def _send(self, customer: _Customer) -> None:
         sid = customer.sid
@@ -321,11 +331,15 @@ class ToCustomer:
             return
         customer.held = customer.held or bool(fetched.letters)
         for letter in fetched.letters:
-            sent = _Sent(customer, letter.number, sid, self._clock())
+            sent = _Sent(customer, letter.number, sid, self._clock(), len(letter.text))
             with customer.lock:
                 if customer.sid != sid:
                     customer.send_again = True
                     break
+                on_the_way = sum(other.size for other in customer.on_the_way.values()) if customer.on_the_way else 0
+                if on_the_way and on_the_way + sent.size > _MOST_ON_THE_WAY:
+                    customer.held_back = True
+                    return
                 known = letter.number in customer.on_the_way or letter.number in customer.done
                 customer.sent_up_to = letter.number
                 if not known:
@@ -336,18 +350,30 @@ class ToCustomer:
             customer.send_again = True
 
     def _hand_over(self, sent: _Sent, payload: dict[str, Any]) -> None:
+        sent.name = payload.get("message_id")
         with self._lock:
             self._unacknowledged[id(sent)] = sent
             if sent.number:
                 self._unproven[id(sent)] = sent
-        log.info("customer %r: %r sent on socket %s", sent.customer.customer_id, payload.get("type"), sent.sid)
+        log.info(
+            "sent to the customer",
+            customer=sent.customer.customer_id,
+            message=sent.name,
+            type=payload.get("type"),
+            socket=sent.sid,
+        )
         self._emit(sent.sid, payload, lambda *_: self._acknowledged(sent))
 
     def _acknowledged(self, sent: _Sent) -> None:
         with self._lock:
             self._unacknowledged.pop(id(sent), None)
             self._unproven.pop(id(sent), None)
-        log.info("customer %r: acknowledged on socket %s%s", sent.customer.customer_id, sent.sid, " (late)" * sent.overdue)
+        log.info(
+            "acknowledged late" if sent.overdue else "acknowledged",
+            customer=sent.customer.customer_id,
+            message=sent.name,
+            socket=sent.sid,
+        )
         if sent.number:
             sent.customer.silent = False
             self._done(sent)
@@ -364,8 +390,9 @@ class ToCustomer:
         self._tell_done(customer)
         if customer.sid is None:
             self._forget_if_idle(customer)
-        elif sent.sid != customer.sid:
+        elif sent.sid != customer.sid or customer.held_back:
             # Letters may have been held back for this one.
+            customer.held_back = False
             self.send_waiting(customer.customer_id)
 
     def _tell_done(self, customer: _Customer) -> None:
@@ -376,7 +403,7 @@ class ToCustomer:
         try:
             self._store.remove(customer.customer_id, numbers, last=last)
         except StoreError as error:
-            log.error("customer %r: delivered letters cannot be removed now: %s", customer.customer_id, error)
+            log.error("delivered letters cannot be removed now", customer=customer.customer_id, reason=error)
             self._again.add(customer.customer_id)
             return
         with customer.lock:
@@ -391,7 +418,7 @@ class ToCustomer:
         try:
             self._store.leave(customer.customer_id, waiting=bool(customer.on_the_way))
         except StoreError as error:
-            log.error("customer %r: the store cannot be told that they are gone: %s", customer.customer_id, error)
+            log.error("the store cannot be told that the customer is gone", customer=customer.customer_id, reason=error)
             self._again.add(customer.customer_id)
             return
         self._forget_if_idle(customer)

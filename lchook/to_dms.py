@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import logging
 import threading
 import time
 from collections import Counter, deque
@@ -20,11 +19,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from lchook.dms import DmsError
+from lchook.logs import Log
 from lchook.messages import MessageToDms
 from lchook.retries import RetryingDms
 from lchook.store import Arrival, Store, StoreError
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 # How often a message that waits for other instances looks whether it is its turn, if nobody tells it.
 _LOOK_SECONDS = 0.5
@@ -159,12 +159,14 @@ class ToDms:
         try:
             arrival = self._store.arrive(message.customer_id, ticket, key)
         except StoreError as error:
-            log.error("customer %r: message %r not forwarded: %s", message.customer_id, message.message_id, error)
+            log.error(
+                "not forwarded: storage failed", customer=message.customer_id, message=message.message_id, reason=error
+            )
             return Outcome(
                 "failed", message.message_id, None, "storage failed, nothing was forwarded: try again later"
             ), False
         if arrival.state == "done" and arrival.outcome is not None:
-            log.info("customer %r: message %r came again", message.customer_id, message.message_id)
+            log.info("came again, is not forwarded again", customer=message.customer_id, message=message.message_id)
             return Outcome(**json.loads(arrival.outcome)), False
         if arrival.state == "lost":
             return _lost(message), False
@@ -203,7 +205,7 @@ class ToDms:
                 outcome = self._bring(lane, waiting)
             except Exception:
                 # Nothing is known to come here. If something does, the queue goes on and the sender knows.
-                log.exception("customer %r: message %r failed", customer_id, waiting.message.message_id)
+                log.exception("forwarding failed", customer=customer_id, message=waiting.message.message_id)
                 outcome = Outcome("failed", waiting.message.message_id, None, "internal error; DMS may have the message")
             with lane.lock:
                 lane.queue.popleft()
@@ -215,7 +217,7 @@ class ToDms:
                 try:
                     done(outcome)
                 except Exception:
-                    log.exception("customer %r: telling an outcome failed", customer_id)
+                    log.exception("telling an outcome failed", customer=customer_id, message=waiting.message.message_id)
             if not more:
                 self._exit(customer_id, lane)
                 return
@@ -228,7 +230,7 @@ class ToDms:
         try:
             self._tell_store(waiting, outcome)
         except StoreError as error:
-            log.error("the store could not be told what became of a message; it will be: %s", error)
+            log.error("the store could not be told what became of a message; it will be", reason=error)
             self._untold.append((waiting, outcome))
         return outcome
 
@@ -248,7 +250,12 @@ class ToDms:
             except StoreError as error:
                 if failing_since is None:
                     failing_since = time.monotonic()
-                    log.warning("customer %r: a message waits for the store: %s", message.customer_id, error)
+                    log.warning(
+                        "a message waits for the store",
+                        customer=message.customer_id,
+                        message=message.message_id,
+                        reason=error,
+                    )
                 if time.monotonic() - failing_since > _GIVE_UP_SECONDS:
                     outcome = Outcome("failed", message.message_id, None, "storage failed, nothing was forwarded")
                     self._untold.append((waiting, outcome))
@@ -267,12 +274,12 @@ class ToDms:
         try:
             answer = self._dms.post(message.body)
         except DmsError as error:
-            log.error("customer %r: message %r to DMS failed: %s", message.customer_id, message.message_id, error)
+            log.error("to DMS: failed", customer=message.customer_id, message=message.message_id, reason=error)
             return Outcome("failed", message.message_id, None, str(error))
         if answer.taken:
-            log.info("customer %r: message %r to DMS: %d", message.customer_id, message.message_id, answer.status)
+            log.info("to DMS: sent", customer=message.customer_id, message=message.message_id, dms_status=answer.status)
             return Outcome("sent", message.message_id, answer.status)
-        log.error("customer %r: message %r to DMS: %d", message.customer_id, message.message_id, answer.status)
+        log.error("to DMS: refused", customer=message.customer_id, message=message.message_id, dms_status=answer.status)
         return Outcome("failed", message.message_id, answer.status, f"DMS answered {answer.status}")
 
 

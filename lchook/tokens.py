@@ -1,10 +1,12 @@
-"""The JWTs between LCH and DMS: sign and verify. No I/O, no settings."""
+"""JWTs: those between LCH and DMS, and those with which a site says who its customer is. No I/O, no settings."""
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jwt
@@ -24,21 +26,25 @@ class TokenError(Exception):
 
 
 class Tokens:
-    """Signs and verifies the tokens of one connection (`iss`, the connection id) with one secret."""
+    """Signs and verifies the tokens of one connection (`iss`, the connection id)."""
 
-    def __init__(self, *, issuer: str, secret: str, clock: Callable[[], float] = time.time) -> None:
-        """:raises ValueError: for an empty issuer or secret, with which anybody could sign."""
+    def __init__(
+        self, *, issuer: str, secret: str, previous_secret: str = "", clock: Callable[[], float] = time.time
+    ) -> None:
+        """:param secret: signs and verifies. :param previous_secret: still verifies, while a secret is being changed.
+        :raises ValueError: for an empty issuer or secret, with which anybody could sign.
+        """
         if not issuer or not secret:
             raise ValueError("issuer and secret must not be empty")
         self.issuer = issuer
-        self._secret = secret
+        self._secrets = _secrets(secret, previous_secret)
         self._clock = clock
 
     def sign(self, *, ttl_seconds: int) -> str:
         """A token with `iss`, `iat` (now, whole seconds) and `exp` (`iat` + ttl)."""
         issued_at = int(self._clock())
         claims = {"iss": self.issuer, "iat": issued_at, "exp": issued_at + ttl_seconds}
-        return jwt.encode(claims, self._secret, algorithm=_ALGORITHM)
+        return jwt.encode(claims, self._secrets[0], algorithm=_ALGORITHM)
 
     def verify_authorization(self, header: str | None) -> None:
         """Check an Authorization header. The `connection_id` header beside it says nothing that `iss` does not.
@@ -59,51 +65,84 @@ class Tokens:
 
         :raises TokenError: saying which check failed.
         """
-        try:
-            claims = jwt.decode(
-                token,
-                self._secret,
-                algorithms=[_ALGORITHM],
-                issuer=self.issuer,
-                # The times are checked below: PyJWT knows neither DMS's rule for `iat` nor our clock.
-                options={
-                    "require": ["iss", "iat"],
-                    "verify_iat": False,
-                    "verify_exp": False,
-                    "verify_nbf": False,
-                    "verify_aud": False,
-                },
-            )
-        except jwt.InvalidAlgorithmError as error:
-            raise TokenError("the token's algorithm must be HS256") from error
-        except jwt.InvalidSignatureError as error:
-            raise TokenError("the token's signature does not fit the secret") from error
-        except jwt.InvalidIssuerError as error:
-            raise TokenError("the token's iss is not this connection's id") from error
-        except jwt.MissingRequiredClaimError as error:
-            raise TokenError(f"the token lacks the claim {error.claim}") from error
-        except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
-            raise TokenError("the token is not a readable JWT") from error
-
+        claims = _decode(token, self._secrets, require=["iss", "iat"])
         now = self._clock()
+        if claims["iss"] != self.issuer:
+            raise TokenError("the token's iss is not this connection's id")
+        if "exp" in claims and now >= _number(claims, "exp"):
+            raise TokenError("the token has expired (exp)")
         age_seconds = now - _number(claims, "iat")
         if age_seconds > MAX_AGE_SECONDS:
             raise TokenError(f"the token is older than {MAX_AGE_SECONDS} s (iat)")
-        # Written so that NaN, which JSON in Python may hold, is refused: it compares as false.
-        if not age_seconds >= -CLOCK_SKEW_SECONDS:
+        if age_seconds < -CLOCK_SKEW_SECONDS:
             raise TokenError("the token is from the future (iat): compare the clocks")
-        if "exp" in claims and not _number(claims, "exp") > now:
-            raise TokenError("the token has expired (exp)")
-        if "nbf" in claims and not _number(claims, "nbf") <= now + CLOCK_SKEW_SECONDS:
-            raise TokenError("the token is not valid yet (nbf)")
         return claims
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerClaim:
+    """Who a socket speaks for (`sub`), and until when (`exp`, seconds since 1970)."""
+
+    customer_id: str
+    expires_at: float
+
+
+class CustomerTokens:
+    """Verifies the tokens that the site's own backend issues to its customers."""
+
+    def __init__(self, *, secret: str, previous_secret: str = "", clock: Callable[[], float] = time.time) -> None:
+        """:raises ValueError: for an empty secret, with which anybody could sign."""
+        if not secret:
+            raise ValueError("secret must not be empty")
+        self._secrets = _secrets(secret, previous_secret)
+        self._clock = clock
+
+    def verify(self, token: object) -> CustomerClaim:
+        """:raises TokenError: saying which check failed."""
+        if not isinstance(token, str):
+            raise TokenError("auth.token must be a JWT, a string")
+        claims = _decode(token, self._secrets, require=["sub", "exp"])
+        expires_at = _number(claims, "exp")
+        if self._clock() >= expires_at:
+            raise TokenError("the token has expired (exp)")
+        if not isinstance(claims["sub"], str) or not claims["sub"]:
+            raise TokenError("the token's sub must be the customer's id, a string")
+        return CustomerClaim(claims["sub"], expires_at)
+
+
+def _secrets(secret: str, previous_secret: str) -> tuple[str, ...]:
+    return (secret, previous_secret) if previous_secret else (secret,)
 
 
 def _number(claims: dict[str, Any], name: str) -> float:
     value = claims[name]
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise TokenError(f"the token's {name} must be a number")
+    return float(value)
+
+
+def _decode(token: str, secrets: Sequence[str], *, require: list[str]) -> dict[str, Any]:
+    """The claims of a token that one of the secrets signed. `iss`, `iat` and `exp` are left to the caller, and its clock."""
+    options: Any = {
+        "require": require,
+        "verify_iat": False,
+        "verify_exp": False,
+        "verify_aud": False,
+        "verify_iss": False,
+        "verify_sub": False,
+        "verify_jti": False,
+    }
+    for secret in secrets:
         try:
-            return float(value)
-        except OverflowError:
-            pass
-    raise TokenError(f"the token's {name} must be a number")
+            return jwt.decode(token, secret, algorithms=[_ALGORITHM], options=options)
+        except jwt.InvalidSignatureError:
+            continue
+        except jwt.InvalidAlgorithmError as error:
+            raise TokenError("the token's algorithm must be HS256") from error
+        except jwt.ImmatureSignatureError as error:
+            raise TokenError("the token is not valid yet (nbf)") from error
+        except jwt.MissingRequiredClaimError as error:
+            raise TokenError(f"the token lacks the claim {error.claim}") from error
+        except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
+            raise TokenError("the token is not a readable JWT") from error
+    raise TokenError("the token's signature does not fit the secret")

@@ -6,7 +6,6 @@ Knows nothing of sockets or storage.
 from __future__ import annotations
 
 import hashlib
-import logging
 
 from flask import Blueprint, Response, request
 from flask_cors import cross_origin
@@ -14,13 +13,14 @@ from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import BadRequest, ServiceUnavailable, Unauthorized
 
 from config import Settings
+from lchook.logs import Log
 from lchook.messages import MessageError, customer_from_dms
 from lchook.store import StoreError
 from lchook.ticker import Ticker
 from lchook.to_customer import ToCustomer
 from lchook.tokens import TokenError, Tokens
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 
 def create_blueprint(settings: Settings, tokens: Tokens, to_customer: ToCustomer, ticker: Ticker) -> Blueprint:
@@ -38,23 +38,25 @@ def create_blueprint(settings: Settings, tokens: Tokens, to_customer: ToCustomer
             try:
                 tokens.verify_authorization(request.headers.get("Authorization"))
             except TokenError as error:
-                log.warning("a webhook was refused: %s", error)
+                log.warning("a webhook was refused", reason=error)
                 raise Unauthorized(f"{error}.", www_authenticate=WWWAuthenticate("bearer")) from error
         ticker.start()
         body = request.get_data()
         try:
             message = customer_from_dms(body)
         except MessageError as error:
-            log.warning("a webhook was refused: %s", error)
+            log.warning("a webhook was refused", reason=error)
             raise BadRequest(f"{error}.") from error
-        log.info("customer %r: %r received from DMS", message.customer_id, message.type)
+        log.info(
+            "received from DMS", customer=message.customer_id, message=message.payload.get("message_id"), type=message.type
+        )
         # Without a message_id, two equal webhooks may well be two messages.
         repeatable = message.payload.get("message_id") is not None
         fingerprint = hashlib.blake2b(body, digest_size=16).hexdigest() if repeatable else None
         try:
             to_customer.deliver(message, fingerprint=fingerprint)
         except StoreError as error:
-            log.error("a webhook was refused: the message cannot be kept: %s", error)
+            log.error("a webhook was refused: the message cannot be kept", customer=message.customer_id, reason=error)
             raise ServiceUnavailable("The message could not be kept: try again later.") from error
         return Response("OK", mimetype="text/plain")
 

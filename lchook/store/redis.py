@@ -6,7 +6,6 @@ once a second for what it was not told. Redis Cluster is not supported: a step t
 
 from __future__ import annotations
 
-import logging
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -16,10 +15,11 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from lchook.logs import Log
 from lchook.store import REMEMBER_SECONDS, Arrival, Bell, Fetched, Kept, Letter, StoreError
 from lchook.store import redis_scripts as scripts
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 # An instance that has not been heard of for this long is dead, and others take over what it had.
 _ALIVE_MILLISECONDS = 15_000
@@ -68,7 +68,7 @@ class RedisStore:
         try:
             self._stay_alive()
         except redis.RedisError as error:
-            log.error("Redis cannot be reached, and webhooks are answered with 503 until it can: %s", error)
+            log.error("Redis cannot be reached; webhooks are answered with 503 until it can", reason=error)
             self._away = True
         start_task(self._listen)
         start_task(self._sweep)
@@ -79,7 +79,7 @@ class RedisStore:
         try:
             self._redis.delete(f"{self._prefix}alive:{self._instance}")
         except (redis.RedisError, OSError) as error:
-            log.warning("Redis could not be told that this instance ends: %s", error)
+            log.warning("Redis could not be told that this instance ends", reason=error)
 
     # Mailboxes
 
@@ -183,7 +183,7 @@ class RedisStore:
                         self._bell.due(str(customer_id))
             except (redis.RedisError, OSError) as error:
                 if not self._away:
-                    log.error("Redis cannot be reached; webhooks are answered with 503 until it can: %s", error)
+                    log.error("Redis cannot be reached; webhooks are answered with 503 until it can", reason=error)
                 self._away = True
             except Exception:
                 log.exception("sweeping failed; it goes on")

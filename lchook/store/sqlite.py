@@ -8,7 +8,6 @@ Several processes may open one file without harm to it, but do not tell each oth
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import sqlite3
 import threading
@@ -17,9 +16,10 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from lchook.logs import Log
 from lchook.store import REMEMBER_SECONDS, Arrival, Bell, Fetched, Kept, Letter, StoreError, UnknownFormatError
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 _FORMAT = 1
 _SCHEMA = """
@@ -61,9 +61,9 @@ class SqliteStore:
     def open(self, bell: Bell, start_task: Callable[..., object]) -> None:
         try:
             with self._transaction():
-                log.info("messages are kept in %s", self._path or "memory")
+                log.info(f"messages are kept in {self._path or 'memory'}")
         except StoreError as error:
-            log.error("the store cannot be used, and webhooks are answered with 503 until it can: %s", error)
+            log.error("the store cannot be used; webhooks are answered with 503 until it can", reason=error)
 
     def close(self) -> None:
         with self._lock:
@@ -195,7 +195,7 @@ class SqliteStore:
             except FileNotFoundError:
                 status = None
             if status is None or (status.st_dev, status.st_ino) != self._inode:
-                log.error("%s was deleted or replaced; it is opened anew", self._path)
+                log.error("the file was deleted or replaced; it is opened anew", file=self._path)
                 self._drop()
         if self._db is None:
             self._db = self._connect()

@@ -1,0 +1,103 @@
+"""Who may speak on a socket, and as whom. No I/O, no state.
+
+With customer tokens a socket speaks for the token's customer and nobody else. Without, the client is believed, as it was by
+the Node program. A customer without a name (`customer_id: ""`) gets an id of their own, unless configured otherwise.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from lchook.messages import MessageError, is_customer_id
+from lchook.tokens import CustomerTokens, TokenError
+
+ANONYMOUS_PREFIX = "anon-"
+_MOST_SESSION_CHARACTERS = 256
+
+Anonymous = Literal["isolate", "shared", "reject"]
+
+
+class RefusedError(Exception):
+    """The client may not connect. The text says why, and is for the client."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What is known of a socket's customer.
+
+    `proven`: speaks for `customer_id` only, until `expires_at` (seconds since 1970). Otherwise `customer_id` is whom the
+    socket resumes for at connect, if anybody, and `unnamed_id` whom it speaks for where it gives no name.
+    """
+
+    customer_id: str | None
+    unnamed_id: str | None
+    proven: bool = False
+    expires_at: float | None = None
+
+    def speaker(self, claimed: str) -> str:
+        """The customer for whom a message goes that claims this id.
+
+        :raises MessageError: where the socket may not speak for them.
+        """
+        if self.proven:
+            if claimed != self.customer_id:
+                raise MessageError("customer_id must be the one that this connection's token is for")
+            return claimed
+        if claimed:
+            return claimed
+        if self.unnamed_id is None:
+            raise MessageError("customer_id must not be empty: this site serves no customers without a name")
+        return self.unnamed_id
+
+
+class Doorkeeper:
+    """Tells a connecting socket's identity."""
+
+    def __init__(self, *, tokens: CustomerTokens | None, anonymous: Anonymous, key: bytes) -> None:
+        """:param key: a secret that all instances share; makes the ids of unnamed customers unguessable."""
+        self._tokens = tokens
+        self._anonymous = anonymous
+        self._key = key
+
+    def identify(self, auth: object, *, address: str, browser: str) -> Identity:
+        """Whom the socket speaks for.
+
+        :param auth: what the client sent along: `token`, `customer_id`, `session`, or anything at all.
+        :param address: the client's network address. :param browser: its User-Agent.
+        :raises RefusedError: where a valid token is required.
+        """
+        fields: dict[Any, Any] = auth if isinstance(auth, dict) else {}
+        if self._tokens is not None:
+            if "token" not in fields:
+                raise RefusedError("a token is required: connect with auth: {token}")
+            try:
+                claim = self._tokens.verify(fields["token"])
+            except TokenError as error:
+                raise RefusedError(str(error)) from error
+            if not is_customer_id(claim.customer_id):
+                raise RefusedError("the token's sub is not acceptable as a customer's id")
+            return Identity(claim.customer_id, None, proven=True, expires_at=claim.expires_at)
+
+        session = fields.get("session")
+        has_session = isinstance(session, str) and 0 < len(session) <= _MOST_SESSION_CHARACTERS
+        unnamed_id = self._unnamed_id(session if has_session else None, address, browser)
+        customer_id = fields.get("customer_id")
+        if not is_customer_id(customer_id):
+            customer_id = None
+        elif customer_id == "":
+            # Only a session tells one unnamed customer from another for sure, so only with one is there something to resume.
+            customer_id = unnamed_id if has_session and self._anonymous == "isolate" else None
+        return Identity(customer_id, unnamed_id)
+
+    def _unnamed_id(self, session: str | None, address: str, browser: str) -> str | None:
+        if self._anonymous == "reject":
+            return None
+        if self._anonymous == "shared":
+            return ""
+        what = f"session\n{session}" if session is not None else f"browser\n{address}\n{browser}"
+        digest = hmac.new(self._key, what.encode("utf-8", "replace"), hashlib.sha256).digest()
+        return ANONYMOUS_PREFIX + base64.b32encode(digest[:15]).decode().lower()
