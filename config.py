@@ -80,6 +80,12 @@ class Settings:
     connection_rate: float = 100.0
     # A client that has not finished connecting by then is closed. Browsers on bad lines take seconds.
     connect_timeout_seconds: float = 30.0
+    # What /metrics asks for as a bearer token; empty: nothing.
+    metrics_token: str = field(default="", repr=False)
+    # What the console at /console asks for; empty: there is no console.
+    console_token: str = field(default="", repr=False)
+    # Whether logs and the console show what customers and agents say, or only how long it is.
+    log_text: Literal["off", "on"] = "off"
     # A level for all of LCH ("") and, where wanted, one for some of its parts.
     log_levels: dict[str, str] = field(default_factory=lambda: {"": "INFO"})
     log_format: Literal["people", "json"] = "people"
@@ -170,6 +176,12 @@ def _secret(text: str) -> str:
     return text
 
 
+def _token(text: str) -> str:
+    if len(text) < _LEAST_TOKEN_CHARACTERS:
+        raise ValueError
+    return _header_value(text)
+
+
 def _rate(text: str) -> float:
     return _seconds(0, 1_000_000)(text)
 
@@ -205,6 +217,7 @@ def _seconds(least: float, most: float) -> Callable[[str], float]:
 
 
 _LEAST_SECRET_CHARACTERS = 32
+_LEAST_TOKEN_CHARACTERS = 16
 _REQUIRED = ("DMS_URL", "JWT_ISSUER", "JWT_SECRET")
 
 # Fields whose name is not just the variable's in lower case: fields carry their unit.
@@ -251,6 +264,9 @@ _VARIABLES: tuple[tuple[str, Callable[[str], Any], str], ...] = (
     ("CUSTOMER_RATE", _rate, "messages a second, 0 for no limit"),
     ("CONNECTION_RATE", _rate, "connections a second, 0 for no limit"),
     ("CONNECT_TIMEOUT", _seconds(0.5, 600), "seconds, 0.5 to 600"),
+    ("METRICS_TOKEN", _header_value, "a token that only your Prometheus knows"),
+    ("CONSOLE_TOKEN", _token, "a token of at least 16 characters that only your operators know"),
+    ("LOG_TEXT", _one_of("off", "on"), "off or on"),
     (
         "LOG_LEVEL",
         _log_levels,

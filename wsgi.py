@@ -18,4 +18,6 @@ from lchook.store import UnknownFormatError
 try:
     app = create_app()
 except (SettingsError, UnknownFormatError) as error:
-    sys.exit(str(error))
+    print(error, file=sys.stderr)
+    # gunicorn's WORKER_BOOT_ERROR: with any other status it (27.0.1) would start the worker again and again.
+    sys.exit(3)

@@ -17,17 +17,18 @@ from werkzeug.exceptions import HTTPException, InternalServerError
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import config
-from lchook import cli, webhook
+from lchook import cli, health, webhook
 from lchook.chat import FORWARDING_FAILED, Chat
 from lchook.dms import DmsClient
 from lchook.draining import Draining
 from lchook.engine_guard import EngineGuard, StrictJson
 from lchook.identity import Doorkeeper
 from lchook.logs import Log, set_up_logs
-from lchook.ordered_events import OrderedSocketIO, is_alive
+from lchook.metrics import Metrics
+from lchook.ordered_events import OrderedSocketIO, answered_ping_age
 from lchook.rates import Rates
 from lchook.retries import RetryingDms
-from lchook.store import Bell
+from lchook.store import Bell, Store
 from lchook.store.from_url import store_from_url
 from lchook.ticker import Ticker
 from lchook.to_customer import ToCustomer
@@ -48,7 +49,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     :raises lchook.store.UnknownFormatError: where the store was written by another version.
     """
     settings = settings or config.load()
-    set_up_logs(settings.log_levels, settings.log_format)
+    set_up_logs(settings.log_levels, settings.log_format, show_text=settings.log_text == "on")
     app = Flask("lchook", static_folder=None)
     app.extensions["lch_settings"] = settings
 
@@ -60,6 +61,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         connect_timeout_seconds=settings.dms_connect_timeout_seconds,
         read_timeout_seconds=settings.dms_read_timeout_seconds,
     )
+    metrics = Metrics()
     socketio = OrderedSocketIO()
     socketio.init_app(
         app,
@@ -79,7 +81,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         ttl_seconds=settings.mailbox_ttl_seconds,
         size=settings.mailbox_size,
     )
-    retrying = RetryingDms(dms, budget_seconds=settings.retry_budget_seconds)
+    retrying = RetryingDms(dms, budget_seconds=settings.retry_budget_seconds, on_answer=metrics.dms_seconds.observe)
     to_dms = ToDms(retrying, store, start_task=server.start_background_task, max_queue_length=settings.max_queue_length)
     guard = EngineGuard(
         server,
@@ -95,9 +97,10 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     to_customer = ToCustomer(
         store,
         emit=emit,
-        is_alive=lambda sid: is_alive(server, sid),
+        answered_ping_age=lambda sid: answered_ping_age(server, sid),
         ack_timeout_seconds=settings.ack_timeout_seconds,
         heartbeat_seconds=settings.ping_interval_seconds + settings.ping_timeout_seconds,
+        on_acknowledgement=metrics.acknowledgement_seconds.observe,
     )
     ticker = Ticker(start_task=server.start_background_task)
     bell = Bell(
@@ -119,13 +122,18 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         max_message_bytes=settings.max_message_bytes,
         close=guard.close,
         unsent=guard.unsent,
+        metrics=metrics,
     )
     ticker.add(to_customer.tick, to_dms.tick, guard.tick, chat.tick)
     socketio.on_namespace(chat)
-    app.register_blueprint(webhook.create_blueprint(settings, tokens, to_customer, ticker))
+    app.register_blueprint(webhook.create_blueprint(settings, tokens, to_customer, ticker, metrics))
     draining = Draining(app.wsgi_app, socketio=socketio, to_dms=to_dms, to_customer=to_customer, store=store)
     app.wsgi_app = draining  # type: ignore[method-assign]
     app.extensions["lch_draining"] = draining
+    app.register_blueprint(
+        health.create_blueprint(store=store, draining=draining, metrics=metrics, metrics_token=settings.metrics_token)
+    )
+    _publish(metrics, store, chat, guard, to_dms, to_customer, retrying)
     if settings.proxy_hops:
         hops = settings.proxy_hops
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
@@ -133,6 +141,26 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     cli.register(app)
     _warn(settings)
     return app
+
+
+def _publish(
+    metrics: Metrics,
+    store: Store,
+    chat: Chat,
+    guard: EngineGuard,
+    to_dms: ToDms,
+    to_customer: ToCustomer,
+    retrying: RetryingDms,
+) -> None:
+    metrics.add_store(store)
+    metrics.add_gauge("lch_connections", "Clients connected", chat.sockets)
+    metrics.add_gauge("lch_customers", "Customers who are here", to_customer.customers)
+    metrics.add_gauge("lch_messages_under_way", "Messages to DMS without an outcome yet", to_dms.under_way)
+    metrics.add_gauge("lch_letters_unacknowledged", "Messages sent and not acknowledged yet", to_customer.unacknowledged)
+    metrics.add_counts("lch_deliveries", "What became of messages to customers", "outcome", lambda: to_customer.counts)
+    metrics.add_counts("lch_clients", "What happened to connections and their messages", "event", lambda: chat.counts)
+    metrics.add_counts("lch_refusals", "What was refused below Socket.IO's events", "reason", lambda: guard.counts)
+    metrics.add_counts("lch_dms_retries", "Further tries to post to DMS", "reason", lambda: {"not_taken": retrying.retries})
 
 
 def _doorkeeper(settings: config.Settings) -> Doorkeeper:

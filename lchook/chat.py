@@ -15,8 +15,9 @@ from typing import Any
 from socketio.exceptions import ConnectionRefusedError as Refused
 
 from lchook.identity import Doorkeeper, Identity, RefusedError
-from lchook.logs import Log
-from lchook.messages import END_OF_SESSION, MessageError, dms_from_client
+from lchook.logs import Log, Spoken
+from lchook.messages import END_OF_SESSION, MessageError, MessageToDms, dms_from_client
+from lchook.metrics import Metrics, type_label
 from lchook.ordered_events import Acknowledge, OrderedNamespace
 from lchook.rates import Rates
 from lchook.ticker import Ticker
@@ -54,6 +55,7 @@ class Chat(OrderedNamespace):
         max_message_bytes: int,
         close: Callable[[str], None],
         unsent: Callable[[str], int],
+        metrics: Metrics,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """:param close: closes a socket in the way that makes its client connect again.
@@ -69,6 +71,7 @@ class Chat(OrderedNamespace):
         self._max_message_bytes = max_message_bytes
         self._close = close
         self._unsent = unsent
+        self._metrics = metrics
         self._clock = clock
         self._sockets: dict[str, _Socket] = {}
         # When tokens expire, soonest first.
@@ -100,8 +103,7 @@ class Chat(OrderedNamespace):
             customer_id = known.identity.customer_id
             log.info("resumes", customer=customer_id, socket=sid)
             known.customers.add(customer_id)
-            self._to_customer.speaks_on(customer_id, sid)
-            self._to_customer.claim(customer_id)
+            self._to_customer.resume(customer_id, sid)
 
     def disconnected(self, sid: str, reason: str) -> None:
         log.info("disconnected", socket=sid, reason=reason)
@@ -137,10 +139,12 @@ class Chat(OrderedNamespace):
     def _client_message(self, sid: str, args: list[Any], acknowledge: Acknowledge) -> None:
         def done(outcome: Outcome) -> None:
             answer = outcome.as_dict()
+            self._metrics.to_dms[type_label(message.type if message else None), outcome.status] += 1
             acknowledge(answer)
             if outcome.status != "sent":
                 self._emit(sid, "serverError", FORWARDING_FAILED, answer)
 
+        message: MessageToDms | None = None
         try:
             message = dms_from_client(
                 args[0] if args else None,
@@ -157,12 +161,13 @@ class Chat(OrderedNamespace):
             customer=message.customer_id,
             message=message.message_id,
             type=message.type,
+            text=Spoken(message.text),
             socket=sid,
         )
         self._to_customer.speaks_on(message.customer_id, sid)
         if self._to_dms.submit(message, done) and message.type == END_OF_SESSION:
             self._to_customer.clear(message.customer_id)
-        self._to_customer.send_waiting(message.customer_id)
+        self._to_customer.send_waiting_on(message.customer_id, sid)
 
     def _speaker(self, sid: str, claimed: str) -> str:
         """The customer for whom this socket speaks when it claims an id."""

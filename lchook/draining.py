@@ -24,6 +24,8 @@ _MOST_SECONDS = 16.0
 _ACKNOWLEDGEMENT_SECONDS = 2.0
 _REFUSAL = json.dumps({"error": "this instance is stopping: try again"}).encode()
 
+_ALWAYS_ANSWERED = frozenset({"/healthz", "/readyz", "/metrics"})
+
 WsgiApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
@@ -42,7 +44,11 @@ class Draining:
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         # A client that is connected by polling goes on until it is closed: acknowledgements come that way.
-        if self.stopping and "sid=" not in environ.get("QUERY_STRING", ""):
+        if (
+            self.stopping
+            and "sid=" not in environ.get("QUERY_STRING", "")
+            and environ.get("PATH_INFO") not in _ALWAYS_ANSWERED
+        ):
             headers = [
                 ("Content-Type", "application/json"),
                 ("Content-Length", str(len(_REFUSAL))),

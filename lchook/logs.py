@@ -10,10 +10,29 @@ import json
 import logging
 import sys
 import time
-from typing import Any
+from collections import deque
+from typing import Any, ClassVar, NamedTuple
 
 # A field is an id, a type, a reason. Whoever sends more than this as one need not be repeated in full.
 _MOST_CHARACTERS = 200
+
+
+class Spoken:
+    """What a customer or agent says, as a field. Shows only how long it is, unless `LOG_TEXT` is on."""
+
+    __slots__ = ("_text",)
+    shown = False
+
+    def __init__(self, text: object) -> None:
+        self._text = text
+
+    def __str__(self) -> str:
+        if self._text is None:
+            return ""
+        if Spoken.shown:
+            return str(self._text)
+        parts = self._text if isinstance(self._text, list) else [self._text]
+        return f"({sum(len(str(part)) for part in parts)} characters)"
 
 
 class Said:
@@ -29,37 +48,57 @@ class Said:
         return self.text + "".join(f" {name}={_short(value)!r}" for name, value in self.fields.items())
 
 
+class Event(NamedTuple):
+    """Something that was logged. `at` is in seconds since 1970."""
+
+    at: float
+    level: str
+    part: str
+    text: str
+    fields: dict[str, Any]
+
+
 class Log:
     """A logger whose lines are a text of ours and named fields."""
 
+    # The latest events of all loggers, whatever their level, oldest first; kept only where somebody may want to see them.
+    history: ClassVar[deque[Event] | None] = None
+
     def __init__(self, name: str) -> None:
         self._logger = logging.getLogger(name)
+        self._part = name.removeprefix("lchook.")
 
-    def debug(self, text: str, **fields: Any) -> None:
+    def debug(self, text: str, /, **fields: Any) -> None:
         if self._logger.isEnabledFor(logging.DEBUG):
             self._logger.debug(Said(text, fields))
 
-    def info(self, text: str, **fields: Any) -> None:
-        if self._logger.isEnabledFor(logging.INFO):
-            self._logger.info(Said(text, fields))
+    def info(self, text: str, /, **fields: Any) -> None:
+        self._say(logging.INFO, text, fields)
 
-    def warning(self, text: str, **fields: Any) -> None:
-        self._logger.warning(Said(text, fields))
+    def warning(self, text: str, /, **fields: Any) -> None:
+        self._say(logging.WARNING, text, fields)
 
-    def error(self, text: str, **fields: Any) -> None:
-        self._logger.error(Said(text, fields))
+    def error(self, text: str, /, **fields: Any) -> None:
+        self._say(logging.ERROR, text, fields)
 
-    def exception(self, text: str, **fields: Any) -> None:
+    def exception(self, text: str, /, **fields: Any) -> None:
         """An error that nobody expected; with where it came from."""
-        self._logger.exception(Said(text, fields))
+        self._say(logging.ERROR, text, fields, exc_info=True)
+
+    def _say(self, level: int, text: str, fields: dict[str, Any], *, exc_info: bool = False) -> None:
+        if Log.history is not None:
+            Log.history.append(Event(time.time(), logging.getLevelName(level).lower(), self._part, text, fields))
+        if self._logger.isEnabledFor(level):
+            self._logger.log(level, Said(text, fields), exc_info=exc_info)
 
 
-def set_up_logs(levels: dict[str, str], log_format: str) -> None:
+def set_up_logs(levels: dict[str, str], log_format: str, *, show_text: bool) -> None:
     """Let LCH's loggers speak on stderr, unless somebody (pytest, a host) has set up logging before.
 
     :param levels: by logger name; "" for all of LCH.
     :param log_format: "people" or "json".
     """
+    Spoken.shown = show_text
     ours = logging.getLogger("lchook")
     if not logging.getLogger().handlers and not ours.handlers:
         handler = logging.StreamHandler(sys.stderr)

@@ -44,6 +44,7 @@ class MessageToDms:
     type: str
     message_id: str | int | float | None
     body: bytes
+    text: list[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ def dms_from_client(message: object, *, max_bytes: int, speaker: Callable[[str],
         raise MessageError("the message must be plain JSON: no binary data, no NaN, not nested too deeply") from error
     if len(body) > max_bytes:
         raise MessageError(f"the message is larger than {max_bytes} bytes")
-    return MessageToDms(customer_id, type_, fields.get("message_id"), body)
+    return MessageToDms(customer_id, type_, fields.get("message_id"), body, fields.get("text"))
 
 
 def customer_from_dms(body: bytes) -> MessageToCustomer:

@@ -10,11 +10,13 @@ Owns the one place that reaches into python-socketio's inner parts (5.18.1); kno
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 from engineio.exceptions import SocketIsClosedError
 from engineio.payload import Payload
+from engineio.socket import Socket as EngineSocket
 from flask import Flask
 from flask_socketio import Namespace, SocketIO
 from socketio import packet
@@ -122,19 +124,34 @@ class OrderedSocketIO(SocketIO):  # type: ignore[misc]
             acknowledged.wait(_SERIAL_WAIT_SECONDS)
 
 
-def is_alive(server: Any, sid: str) -> bool:
-    """Is a socket of the default namespace still there? Closes one that owes its heartbeat for too long.
+def answered_ping_age(server: Any, sid: str) -> float | None:
+    """How many seconds ago was the latest ping sent that a socket of the default namespace has answered?
+
+    None where the socket is gone; one that owes its heartbeat for too long is closed.
 
     :param server: python-socketio's server.
     """
     eio_sid = server.manager.eio_sid_from_sid(sid, "/")
     if eio_sid is None:
-        return False
+        return None
     eio_socket = server.eio.sockets.get(eio_sid)
     if eio_socket is None:
         # The test client has no engine below it.
-        return eio_sid in server.environ
+        return 0.0 if eio_sid in server.environ else None
     try:
-        return bool(eio_socket.check_ping_timeout())
+        if eio_socket.closing or not eio_socket.check_ping_timeout():
+            return None
     except SocketIsClosedError:
-        return False
+        return None
+    return time.time() - float(getattr(eio_socket, "answered_ping", 0.0))
+
+
+def _schedule_ping_and_remember(self: EngineSocket) -> None:
+    """In place of `engineio.socket.Socket.schedule_ping`, which is called when a pong comes, and forgets of which ping."""
+    if self.last_ping:
+        self.answered_ping = self.last_ping
+    _schedule_ping(self)
+
+
+_schedule_ping = EngineSocket.schedule_ping
+EngineSocket.schedule_ping = _schedule_ping_and_remember

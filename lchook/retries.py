@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_before_delay, wait_exponential_jitter
 from tenacity.stop import stop_when_event_set
@@ -31,9 +33,14 @@ class RetryingDms:
     Each try has a token of its own. Other answers, and broken or slow ones, end it: a repeat could reach the agent twice.
     """
 
-    def __init__(self, dms: DmsClient, *, budget_seconds: float) -> None:
-        """:param budget_seconds: from the first try on; a wait that would end later is not begun."""
+    def __init__(
+        self, dms: DmsClient, *, budget_seconds: float, on_answer: Callable[[float], None] = lambda _: None
+    ) -> None:
+        """:param budget_seconds: from the first try on; a wait that would end later is not begun.
+        :param on_answer: told the seconds that DMS took to answer a post.
+        """
         self._dms = dms
+        self._on_answer = on_answer
         self._stopping = threading.Event()
         # How many further tries there were, for those who run it.
         self.retries = 0
@@ -66,8 +73,10 @@ class RetryingDms:
         self._stopping.set()
 
     def _once(self, body: bytes) -> DmsAnswer:
+        started = time.monotonic()
         try:
             answer = self._dms.post(body)
+            self._on_answer(time.monotonic() - started)
         except DmsError as error:
             if error.may_have_taken:
                 raise
@@ -82,9 +91,12 @@ class RetryingDms:
         named = result.retry_after if isinstance(result, DmsAnswer) else None
         if named is not None:
             try:
-                return max(0.0, Retry().parse_retry_after(named))
+                seconds = Retry().parse_retry_after(named)
             except (InvalidHeader, ValueError, OverflowError):
-                pass
+                seconds = 0.0
+            if seconds > 0:
+                return seconds
+            # "At once", or a time that is over, is no reason to hammer.
         return self._backoff(state)
 
     def _count(self, state: RetryCallState) -> None:

@@ -1,8 +1,8 @@
 """The flow to customers: a webhook's message is kept in the customer's mailbox until their browser has it.
 
 A customer is reached on the socket that spoke for them last, and on no other. Letters go out in order, without waiting for
-each other's acknowledgement. A letter is done when it is acknowledged, or when its socket has outlived it by a whole
-heartbeat: what was sent before a pong that came back has arrived. Where the socket closes first, the letter goes to the
+each other's acknowledgement. A letter is done when it is acknowledged, or when its socket has answered a ping that was
+sent after it: what was sent before that ping has arrived. Where the socket closes first, the letter goes to the
 customer's next one.
 
 Knows nothing of HTTP, and of Socket.IO only two functions.
@@ -33,8 +33,8 @@ _EXPIRE_EVERY_SECONDS = 30.0
 
 # Emits a payload to a socket as `serverMessage` and calls back when the client acknowledges it.
 Emit = Callable[[str, dict[str, Any], Callable[..., None]], None]
-# Is the socket still there? Asks the heartbeat, and closes a socket whose time is over.
-IsAlive = Callable[[str], bool]
+# How many seconds ago a socket was sent the latest ping that it has answered; None where it is gone.
+AnsweredPingAge = Callable[[str], float | None]
 
 
 @dataclass(slots=True)
@@ -49,6 +49,8 @@ class _Sent:
     name: Any = None
     size: int = 0
     overdue: bool = False
+    # When the heartbeat was asked last.
+    looked_at: float = 0.0
 
 
 @dataclass(slots=True)
@@ -57,6 +59,10 @@ class _Customer:
 
     customer_id: str
     sid: str | None = None
+    # How often they spoke, or came back: tells whether they did so while the store was asked.
+    came: int = 0
+    # The store could not be told that they are here.
+    unclaimed: bool = False
     # Letters on their way, by number; and those done of which the store could not be told yet.
     on_the_way: dict[int, _Sent] = field(default_factory=dict)
     done: set[int] = field(default_factory=set)
@@ -82,17 +88,19 @@ class ToCustomer:
         store: Store,
         *,
         emit: Emit,
-        is_alive: IsAlive,
+        answered_ping_age: AnsweredPingAge,
         ack_timeout_seconds: float,
         heartbeat_seconds: float,
+        on_acknowledgement: Callable[[float], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """:param heartbeat_seconds: ping interval and ping timeout together: how long a dead socket may go unnoticed."""
         self._store = store
         self._emit = emit
-        self._is_alive = is_alive
+        self._answered_ping_age = answered_ping_age
         self._ack_timeout_seconds = ack_timeout_seconds
         self._heartbeat_seconds = heartbeat_seconds
+        self._on_acknowledgement = on_acknowledgement
         self._clock = clock
         self._lock = threading.Lock()
         self._customers: dict[str, _Customer] = {}
@@ -114,22 +122,36 @@ class ToCustomer:
             customer = self._customers.get(customer_id)
             if customer is None:
                 customer = self._customers[customer_id] = _Customer(customer_id)
-            before = customer.sid
-            if before == sid:
-                return
-            customer.sid = sid
-            self._customers_on.setdefault(sid, set()).add(customer_id)
-            if before is not None and not any(sent.sid == before for sent in customer.on_the_way.values()):
-                self._leave(customer_id, before)
+            with customer.lock:
+                customer.came += 1
+                before = customer.sid
+                if before == sid:
+                    return
+                customer.sid = sid
+                self._customers_on.setdefault(sid, set()).add(customer_id)
+                if before is not None and not any(sent.sid == before for sent in customer.on_the_way.values()):
+                    self._leave(customer_id, before)
+        if self._answered_ping_age(sid) is None:
+            # It closed while it spoke, and under threads `socket_gone` may have come first.
+            self.socket_gone(sid)
 
-    def claim(self, customer_id: str) -> None:
-        """This instance delivers to the customer from now on. A message to DMS claims them, too."""
+    def resume(self, customer_id: str, sid: str) -> None:
+        """The customer is back on this socket, and has not said anything yet: this instance delivers from now on."""
+        self.speaks_on(customer_id, sid)
         try:
             self._store.claim(customer_id)
         except StoreError as error:
             log.error("the customer cannot be claimed now", customer=customer_id, reason=error)
-            self._again.add(customer_id)
+            self._claim_later(customer_id)
             return
+        self.send_waiting_on(customer_id, sid)
+
+    def send_waiting_on(self, customer_id: str, sid: str) -> None:
+        """As `send_waiting`, now that the store knows that the customer is here."""
+        customer = self._customers.get(customer_id)
+        if customer is None or customer.sid is None:
+            # The store was asked before it knew, and said that they are elsewhere.
+            self.speaks_on(customer_id, sid)
         self.send_waiting(customer_id)
 
     def send_waiting(self, customer_id: str) -> None:
@@ -152,7 +174,9 @@ class ToCustomer:
                 self._send(customer)
             except StoreError as error:
                 log.error("letters cannot be fetched now", customer=customer_id, reason=error)
-                self._again.add(customer_id)
+                # It may have gone through.
+                customer.held = True
+                self._claim_later(customer_id)
             except Exception:
                 log.exception("sending failed", customer=customer_id)
                 self._again.add(customer_id)
@@ -165,29 +189,15 @@ class ToCustomer:
     def socket_gone(self, sid: str) -> None:
         """The socket is closed: what was not acknowledged on it goes to the customer's next one."""
         with self._lock:
-            customers = [self._customers[customer_id] for customer_id in self._customers_on.pop(sid, ())]
-            lost = [(customer, self._take_back(customer, sid)) for customer in customers]
-        for customer, count in lost:
-            if count:
-                self.counts["unacknowledged_at_disconnect"] += count
-                log.info("letters wait for the next socket", customer=customer.customer_id, letters=count)
-            if customer.sid is None:
-                log.info("mapping removed: the socket is closed", customer=customer.customer_id, socket=sid)
-                self._let_go(customer)
-            elif count:
-                self.send_waiting(customer.customer_id)
+            # Some may be forgotten already: they moved on, and have acknowledged everything.
+            customers = [self._customers.get(customer_id) for customer_id in self._customers_on.pop(sid, ())]
+        for customer in customers:
+            if customer is not None:
+                self._gone_from(customer, sid)
 
     def elsewhere(self, customer_id: str) -> None:
-        """Another instance has the customer now."""
-        with self._lock:
-            customer = self._customers.get(customer_id)
-            if customer is None or customer.sid is None:
-                return
-            sid, customer.sid = customer.sid, None
-            if not any(sent.sid == sid for sent in customer.on_the_way.values()):
-                self._leave(customer_id, sid)
-        log.info("now on another instance", customer=customer_id)
-        self._forget_if_idle(customer)
+        """Another instance says that it has the customer now. That may be old news, so the store is asked."""
+        self.send_waiting(customer_id)
 
     def reconnected(self) -> None:
         """The store was away: look anew for every customer who is here."""
@@ -214,10 +224,12 @@ class ToCustomer:
         if kept.dropped:
             self.counts["dropped_mailbox_full"] += kept.dropped
             log.warning("mailbox full: the oldest letters are dropped", customer=customer_id, letters=kept.dropped)
-        if not kept.here:
+        customer = self._customers.get(customer_id)
+        # A customer who is here though the store says no: it has forgotten, or knows better; it will be asked.
+        if not kept.here and (customer is None or customer.sid is None):
             log.info("kept; another instance has the customer, or none", customer=customer_id, message=name)
             return
-        if customer_id not in self._customers:
+        if customer is None:
             log.info("kept until the customer comes", customer=customer_id, message=name)
         self.send_waiting(customer_id)
 
@@ -241,6 +253,10 @@ class ToCustomer:
             self.counts["dropped_session_ended"] += count
             log.info("the customer ended the session: waiting letters are dropped", customer=customer_id, letters=count)
 
+    def customers(self) -> int:
+        """How many customers are here, or were until acknowledgements still come."""
+        return len(self._customers)
+
     def unacknowledged(self) -> int:
         """How many letters are on their way."""
         return sum(len(customer.on_the_way) for customer in list(self._customers.values()))
@@ -250,7 +266,7 @@ class ToCustomer:
     def tick(self) -> None:
         """Look after what time brings: overdue acknowledgements, survived heartbeats, second tries, expiry."""
         now = self._clock()
-        for sent in self._due(self._unacknowledged, now - self._ack_timeout_seconds):
+        for sent in self._due(self._unacknowledged, now - self._ack_timeout_seconds, lambda sent: sent.at):
             sent.overdue = True
             self.counts["acknowledgement_timeout"] += 1
             log.error(
@@ -259,17 +275,11 @@ class ToCustomer:
                 message=sent.name,
                 socket=sent.sid,
             )
-        for sent in self._due(self._unproven, now - self._heartbeat_seconds):
-            if sent.customer.on_the_way.get(sent.number) is not sent:
-                continue
-            if self._is_alive(sent.sid):
-                sent.customer.silent = True
-                self.counts["delivered_by_heartbeat"] += 1
-                self._done(sent)
-            else:
-                self.socket_gone(sent.sid)
-        again, self._again = self._again, set()
-        for customer_id in again:
+        for sent in self._due(self._unproven, now - self._heartbeat_seconds, lambda sent: sent.looked_at):
+            if sent.customer.on_the_way.get(sent.number) is sent:
+                self._ask_the_heartbeat(sent, now)
+        for _ in range(len(self._again)):
+            customer_id = self._again.pop()
             customer = self._customers.get(customer_id)
             if customer is None:
                 continue
@@ -283,12 +293,28 @@ class ToCustomer:
             self._next_expiry = now + _EXPIRE_EVERY_SECONDS
             self._expire()
 
-    def _due(self, waiting: OrderedDict[int, _Sent], before: float) -> list[_Sent]:
+    def _ask_the_heartbeat(self, sent: _Sent, now: float) -> None:
+        age = self._answered_ping_age(sent.sid)
+        if age is None:
+            self.socket_gone(sent.sid)
+            if sent.customer.on_the_way.get(sent.number) is sent:
+                self._gone_from(sent.customer, sent.sid)
+        elif age < now - sent.at:
+            sent.customer.silent = True
+            self.counts["delivered_by_heartbeat"] += 1
+            self._done(sent)
+        else:
+            # The latest answer is to a ping from before: the connection may have died since.
+            sent.looked_at = now
+            with self._lock:
+                self._unproven[id(sent)] = sent
+
+    def _due(self, waiting: OrderedDict[int, _Sent], before: float, since: Callable[[_Sent], float]) -> list[_Sent]:
         due = []
         with self._lock:
             while waiting:
                 key, sent = next(iter(waiting.items()))
-                if sent.at > before:
+                if since(sent) > before:
                     break
                 del waiting[key]
                 due.append(sent)
@@ -322,18 +348,23 @@ class ToCustomer:
         if not customer.silent and any(sent.sid != sid for sent in list(customer.on_the_way.values())):
             # Letters on another socket are not acknowledged yet. If that socket is dead they come first.
             return
-        fetched = self._store.fetch(customer.customer_id, customer.sent_up_to, _FETCH_AT_ONCE)
+        came, after = customer.came, customer.sent_up_to
+        if customer.unclaimed:
+            self._store.claim(customer.customer_id)
+            customer.unclaimed = False
+        fetched = self._store.fetch(customer.customer_id, after, _FETCH_AT_ONCE)
         if fetched.state == "elsewhere":
-            self.elsewhere(customer.customer_id)
+            self._moved(customer, came)
             return
         if fetched.state == "held":
             self._again.add(customer.customer_id)
             return
         customer.held = customer.held or bool(fetched.letters)
         for letter in fetched.letters:
-            sent = _Sent(customer, letter.number, sid, self._clock(), len(letter.text))
+            sent = _Sent(customer, letter.number, sid, self._clock(), size=len(letter.text))
             with customer.lock:
-                if customer.sid != sid:
+                # Letters of a socket that died meanwhile come first.
+                if customer.sid != sid or customer.sent_up_to != after:
                     customer.send_again = True
                     break
                 on_the_way = sum(other.size for other in customer.on_the_way.values()) if customer.on_the_way else 0
@@ -341,16 +372,17 @@ class ToCustomer:
                     customer.held_back = True
                     return
                 known = letter.number in customer.on_the_way or letter.number in customer.done
-                customer.sent_up_to = letter.number
+                customer.sent_up_to = after = letter.number
                 if not known:
                     customer.on_the_way[letter.number] = sent
             if not known:
                 self._hand_over(sent, json.loads(letter.text))
-        if len(fetched.letters) == _FETCH_AT_ONCE:
+        if len(fetched.letters) >= _FETCH_AT_ONCE:
             customer.send_again = True
 
     def _hand_over(self, sent: _Sent, payload: dict[str, Any]) -> None:
         sent.name = payload.get("message_id")
+        sent.looked_at = sent.at
         with self._lock:
             self._unacknowledged[id(sent)] = sent
             if sent.number:
@@ -363,11 +395,14 @@ class ToCustomer:
             socket=sent.sid,
         )
         self._emit(sent.sid, payload, lambda *_: self._acknowledged(sent))
+        # A ping that is sent from now on comes after it.
+        sent.at = self._clock()
 
     def _acknowledged(self, sent: _Sent) -> None:
         with self._lock:
             self._unacknowledged.pop(id(sent), None)
             self._unproven.pop(id(sent), None)
+        self._on_acknowledgement(self._clock() - sent.at)
         log.info(
             "acknowledged late" if sent.overdue else "acknowledged",
             customer=sent.customer.customer_id,
@@ -413,20 +448,66 @@ class ToCustomer:
 
     # Who is here
 
+    def _gone_from(self, customer: _Customer, sid: str) -> None:
+        """A socket that the customer was on is closed: what was on its way there goes to another, or waits."""
+        with self._lock:
+            count = self._take_back(customer, sid)
+        if count:
+            self.counts["unacknowledged_at_disconnect"] += count
+            log.info("letters wait for the next socket", customer=customer.customer_id, letters=count)
+        if customer.sid is None:
+            log.info("mapping removed: the socket is closed", customer=customer.customer_id, socket=sid)
+            self._let_go(customer)
+        elif count:
+            self.send_waiting(customer.customer_id)
+
+    def _moved(self, customer: _Customer, came: int) -> None:
+        """The store says that another instance has the customer.
+
+        :param came: how often they had come when the store was asked.
+        """
+        with self._lock, customer.lock:
+            if customer.came != came:
+                # They spoke here meanwhile, and the store will hear of it, or has.
+                customer.send_again = True
+                return
+            sid, customer.sid = customer.sid, None
+            if sid is None:
+                return
+            if not any(sent.sid == sid for sent in customer.on_the_way.values()):
+                self._leave(customer.customer_id, sid)
+        log.info("now on another instance", customer=customer.customer_id)
+
+    def _claim_later(self, customer_id: str) -> None:
+        customer = self._customers.get(customer_id)
+        if customer is not None:
+            customer.unclaimed = customer.sid is not None
+        self._again.add(customer_id)
+
     def _let_go(self, customer: _Customer) -> None:
         """The customer has no socket here any more."""
+        customer_id = customer.customer_id
+        with customer.lock:
+            waiting = bool(customer.on_the_way) or customer.sending
         try:
-            self._store.leave(customer.customer_id, waiting=bool(customer.on_the_way))
+            self._store.leave(customer_id, waiting=waiting)
         except StoreError as error:
-            log.error("the store cannot be told that the customer is gone", customer=customer.customer_id, reason=error)
-            self._again.add(customer.customer_id)
+            log.error("the store cannot be told that the customer is gone", customer=customer_id, reason=error)
+            self._again.add(customer_id)
             return
+        with customer.lock:
+            customer.held = customer.held and waiting
         self._forget_if_idle(customer)
+        back = self._customers.get(customer_id)
+        if back is not None and back.sid is not None:
+            # They came back while the store was told: it may have heard of both in the wrong order.
+            self.resume(customer_id, back.sid)
 
     def _forget_if_idle(self, customer: _Customer) -> None:
         with self._lock, customer.lock:
-            if customer.sid is None and not (customer.on_the_way or customer.done or customer.sending):
-                self._customers.pop(customer.customer_id, None)
+            busy = customer.on_the_way or customer.done or customer.sending or customer.held
+            if customer.sid is None and not busy and self._customers.get(customer.customer_id) is customer:
+                del self._customers[customer.customer_id]
 
     def _take_back(self, customer: _Customer, sid: str) -> int:
         """The letters on their way on this socket are not; returns how many there were."""

@@ -8,6 +8,7 @@ Knows nothing of sockets; HTTP is `dms.py`'s, second tries are `retries.py`'s.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 import json
@@ -30,6 +31,8 @@ log = Log(__name__)
 _LOOK_SECONDS = 0.5
 # For how long a message that waits for its turn puts up with a store that fails.
 _GIVE_UP_SECONDS = 30.0
+# Failed arrivals that the store is to forget once it is back. Of a long outage only the first may have gone through.
+_MOST_UNTOLD = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,7 @@ class ToDms:
         self._pending: dict[str, _Waiting] = {}
         self._tickets = itertools.count(1)
         # Outcomes that the store could not be told yet: they hold up the lines of other instances.
-        self._untold: deque[tuple[_Waiting, Outcome]] = deque()
+        self._untold: deque[tuple[_Waiting, Outcome | None]] = deque()
         self._stopping = False
         # What happened, for those who run it.
         self.counts: Counter[str] = Counter()
@@ -162,6 +165,10 @@ class ToDms:
             log.error(
                 "not forwarded: storage failed", customer=message.customer_id, message=message.message_id, reason=error
             )
+            if len(self._untold) < _MOST_UNTOLD:
+                # It may have gone through: then its ticket would hold up the line for ever.
+                bare = dataclasses.replace(message, body=b"")
+                self._untold.append((_Waiting(bare, ticket, key, Arrival("first"), []), None))
             return Outcome(
                 "failed", message.message_id, None, "storage failed, nothing was forwarded: try again later"
             ), False
@@ -242,10 +249,14 @@ class ToDms:
             lane.moved.wait(_LOOK_SECONDS)
             lane.moved.clear()
             try:
+                if waiting.arrival.state == "first":
+                    turn = self._store.turn(message.customer_id, waiting.ticket, waiting.key)
+                    if turn:
+                        return None
+                    if turn is None:
+                        waiting.arrival = Arrival("pending")
                 if waiting.arrival.state == "pending":
                     waiting.arrival = self._store.arrive(message.customer_id, waiting.ticket, waiting.key)
-                elif self._store.turn(message.customer_id, waiting.ticket, waiting.key):
-                    return None
                 failing_since = None
             except StoreError as error:
                 if failing_since is None:
@@ -257,17 +268,18 @@ class ToDms:
                         reason=error,
                     )
                 if time.monotonic() - failing_since > _GIVE_UP_SECONDS:
-                    outcome = Outcome("failed", message.message_id, None, "storage failed, nothing was forwarded")
-                    self._untold.append((waiting, outcome))
-                    return outcome
+                    self._untold.append((waiting, None))
+                    return Outcome("failed", message.message_id, None, "storage failed, nothing was forwarded")
             if waiting.arrival.state == "done" and waiting.arrival.outcome is not None:
                 return Outcome(**json.loads(waiting.arrival.outcome))
             if waiting.arrival.state == "lost":
                 return _lost(message)
         return None
 
-    def _tell_store(self, waiting: _Waiting, outcome: Outcome) -> None:
-        text = json.dumps({name: value for name, value in outcome.as_dict().items() if value is not None})
+    def _tell_store(self, waiting: _Waiting, outcome: Outcome | None) -> None:
+        text = None
+        if outcome is not None:
+            text = json.dumps({name: value for name, value in outcome.as_dict().items() if value is not None})
         self._store.finish(waiting.message.customer_id, waiting.ticket, waiting.key, text)
 
     def _post(self, message: MessageToDms) -> Outcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 import warnings
@@ -116,9 +117,12 @@ def _secrets(secret: str, previous_secret: str) -> tuple[str, ...]:
 
 def _number(claims: dict[str, Any], name: str) -> float:
     value = claims[name]
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise TokenError(f"the token's {name} must be a number")
-    return float(value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        # A whole number may be too large for a float.
+        with contextlib.suppress(OverflowError):
+            if math.isfinite(number := float(value)):
+                return number
+    raise TokenError(f"the token's {name} must be a number")
 
 
 def _decode(token: str, secrets: Sequence[str], *, require: list[str]) -> dict[str, Any]:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import hashlib
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, g, request
 from flask_cors import cross_origin
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import BadRequest, ServiceUnavailable, Unauthorized
 
 from config import Settings
-from lchook.logs import Log
+from lchook.logs import Log, Spoken
 from lchook.messages import MessageError, customer_from_dms
+from lchook.metrics import Metrics, type_label
 from lchook.store import StoreError
 from lchook.ticker import Ticker
 from lchook.to_customer import ToCustomer
@@ -23,13 +24,21 @@ from lchook.tokens import TokenError, Tokens
 log = Log(__name__)
 
 
-def create_blueprint(settings: Settings, tokens: Tokens, to_customer: ToCustomer, ticker: Ticker) -> Blueprint:
+def create_blueprint(
+    settings: Settings, tokens: Tokens, to_customer: ToCustomer, ticker: Ticker, metrics: Metrics
+) -> Blueprint:
     """The routes of the webhook.
 
     `POST /webhook` answers 200 `OK` for what is authentic and well formed, 401 for a missing or bad token, 400 for what is
     no message, 413 for what is too large, 503 where nothing could be kept.
     """
     blueprint = Blueprint("webhook", __name__)
+
+    @blueprint.after_request
+    def count(response: Response) -> Response:
+        if request.method == "POST":
+            metrics.webhooks[g.get("message_type", ""), str(response.status_code)] += 1
+        return response
 
     @blueprint.post("/webhook")
     def receive() -> Response:
@@ -48,8 +57,13 @@ def create_blueprint(settings: Settings, tokens: Tokens, to_customer: ToCustomer
             log.warning("a webhook was refused", reason=error)
             raise BadRequest(f"{error}.") from error
         log.info(
-            "received from DMS", customer=message.customer_id, message=message.payload.get("message_id"), type=message.type
+            "received from DMS",
+            customer=message.customer_id,
+            message=message.payload.get("message_id"),
+            type=message.type,
+            text=Spoken(message.payload.get("text")),
         )
+        g.message_type = type_label(message.type)
         # Without a message_id, two equal webhooks may well be two messages.
         repeatable = message.payload.get("message_id") is not None
         fingerprint = hashlib.blake2b(body, digest_size=16).hexdigest() if repeatable else None

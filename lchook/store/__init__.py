@@ -27,7 +27,8 @@ class UnknownFormatError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A message that waits in a mailbox. Numbers grow with time. `text` is the payload, JSON in ASCII."""
+    """A message that waits in a mailbox. `text` is the payload, JSON in ASCII. Numbers grow with time, even where the store
+    is emptied meanwhile."""
 
     number: int
     text: str
@@ -50,6 +51,24 @@ class Fetched:
 
     letters: Sequence[Letter] = ()
     state: Literal["ours", "held", "elsewhere"] = "ours"
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What waits in all mailboxes. `oldest_seconds` is the age of the oldest letter."""
+
+    letters: int = 0
+    customers: int = 0
+    oldest_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingCustomer:
+    """What waits for one customer."""
+
+    customer_id: str
+    letters: int
+    oldest_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +114,15 @@ class Store(Protocol):
     def close(self) -> None:
         """The process ends. Does not fail."""
 
+    def check(self) -> None:
+        """Fails where the store would not keep a message now."""
+
+    def waiting(self) -> Waiting:
+        """What waits in all mailboxes."""
+
+    def waiting_customers(self, limit: int) -> list[WaitingCustomer]:
+        """For whom messages wait, those who wait longest first."""
+
     # Mailboxes
 
     def put(self, customer_id: str, text: str, fingerprint: str | None) -> Kept:
@@ -104,7 +132,7 @@ class Store(Protocol):
         """From now on this instance delivers to the customer."""
 
     def fetch(self, customer_id: str, after: int, limit: int) -> Fetched:
-        """The letters numbered above `after`, oldest first, if this instance may send them."""
+        """The letters numbered above `after`, oldest first, if this instance may send them. Fewer than `limit` are all."""
 
     def remove(self, customer_id: str, numbers: Sequence[int], *, last: bool) -> None:
         """These letters are done. `last`: this instance waits for no other acknowledgement of the customer."""
@@ -126,8 +154,10 @@ class Store(Protocol):
     def arrive(self, customer_id: str, ticket: str, key: str | None) -> Arrival:
         """A message has come in. Unless it is a repeat (same key), its ticket goes to the end of the customer's line."""
 
-    def turn(self, customer_id: str, ticket: str, key: str | None) -> bool:
-        """Is this ticket at the front of its line? Tickets of instances that died are skipped."""
+    def turn(self, customer_id: str, ticket: str, key: str | None) -> bool | None:
+        """Is this ticket at the front of its line? Tickets of instances that died are skipped. None: this instance was taken
+        for dead, and another has the message now."""
 
-    def finish(self, customer_id: str, ticket: str, key: str | None, outcome: str) -> None:
-        """The message has its outcome; the line moves on."""
+    def finish(self, customer_id: str, ticket: str, key: str | None, outcome: str | None) -> None:
+        """The message has its outcome; the line moves on. None: nothing was or will be done about it, and it may come
+        again as if for the first time."""

@@ -16,7 +16,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from lchook.logs import Log
-from lchook.store import REMEMBER_SECONDS, Arrival, Bell, Fetched, Kept, Letter, StoreError
+from lchook.store import REMEMBER_SECONDS, Arrival, Bell, Fetched, Kept, Letter, StoreError, Waiting, WaitingCustomer
 from lchook.store import redis_scripts as scripts
 
 log = Log(__name__)
@@ -28,6 +28,8 @@ _SWEEP_SECONDS = 1.0
 _TIMEOUT_SECONDS = 2.0
 _MOST_CONNECTIONS = 64
 _EXPIRE_AT_ONCE = 100
+# Mailboxes whose letters are counted for the metrics. Redis does nothing else meanwhile.
+_MOST_COUNTED = 10_000
 
 
 class RedisStore:
@@ -81,6 +83,21 @@ class RedisStore:
         except (redis.RedisError, OSError) as error:
             log.warning("Redis could not be told that this instance ends", reason=error)
 
+    def check(self) -> None:
+        try:
+            self._stay_alive()
+        except (redis.RedisError, OSError) as error:
+            raise StoreError(f"Redis: {error}") from error
+
+    def waiting(self) -> Waiting:
+        letters, customers, oldest_milliseconds = self._run("WAITING", _MOST_COUNTED)
+        return Waiting(int(letters), int(customers), max(0.0, int(oldest_milliseconds) / 1000))
+
+    def waiting_customers(self, limit: int) -> list[WaitingCustomer]:
+        rows = self._run("WAITING_CUSTOMERS", limit)
+        triples = zip(rows[::3], rows[1::3], rows[2::3], strict=True)
+        return [WaitingCustomer(customer, int(count), max(0.0, int(age) / 1000)) for customer, count, age in triples]
+
     # Mailboxes
 
     def put(self, customer_id: str, text: str, fingerprint: str | None) -> Kept:
@@ -121,11 +138,11 @@ class RedisStore:
         state, turn, outcome = self._run("ARRIVE", customer_id, ticket, key or "", REMEMBER_SECONDS)
         return Arrival(state, turn=bool(turn), outcome=outcome or None)
 
-    def turn(self, customer_id: str, ticket: str, key: str | None) -> bool:
-        return bool(self._run("TURN", customer_id, ticket, key or "", REMEMBER_SECONDS))
+    def turn(self, customer_id: str, ticket: str, key: str | None) -> bool | None:
+        return {0: False, 1: True}.get(self._run("TURN", customer_id, ticket, key or "", REMEMBER_SECONDS))
 
-    def finish(self, customer_id: str, ticket: str, key: str | None, outcome: str) -> None:
-        self._run("FINISH", customer_id, ticket, key or "", REMEMBER_SECONDS, outcome)
+    def finish(self, customer_id: str, ticket: str, key: str | None, outcome: str | None) -> None:
+        self._run("FINISH", customer_id, ticket, key or "", REMEMBER_SECONDS, outcome or "")
 
     # Redis
 
@@ -149,6 +166,8 @@ class RedisStore:
                         if message is not None:
                             self._heard(message["data"])
             except (redis.RedisError, OSError):
+                # Even if it is back before the next sweep: what was said meanwhile was not heard.
+                self._away = True
                 time.sleep(_SWEEP_SECONDS)
             except Exception:
                 log.exception("listening to other instances failed; it goes on")

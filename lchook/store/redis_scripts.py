@@ -2,7 +2,7 @@
 
 `{p}` is the prefix; times are milliseconds of Redis's own clock, so that instances need not agree on theirs.
 
-    {p}number                 the number of the latest letter, of all customers
+    {p}number                 the number of the latest letter, of all customers; begins with the time in microseconds
     {p}box:<customer>         sorted set: number → "<at>:<text>", a mailbox
     {p}oldest                 sorted set: customer → when their oldest letter came in, for customers with letters
     {p}seen:<fingerprint>     a webhook that need not be kept again
@@ -53,7 +53,10 @@ if fingerprint ~= '' and not redis.call('SET', p .. 'seen:' .. fingerprint, '', 
   return {0, 0, 0}
 end
 local box, at = p .. 'box:' .. customer, now()
-redis.call('ZADD', box, redis.call('INCR', p .. 'number'), string.format('%.0f', at) .. ':' .. text)
+-- A Redis that was emptied must not number letters as it did before: instances remember how far they got.
+redis.call('SET', p .. 'number', string.format('%.0f', at * 1000), 'NX')
+redis.call('INCR', p .. 'number')
+redis.call('ZADD', box, redis.call('GET', p .. 'number'), string.format('%.0f', at) .. ':' .. text)
 local dropped = redis.call('ZCARD', box) - size
 if dropped > 0 then redis.call('ZREMRANGEBYRANK', box, 0, dropped - 1) else dropped = 0 end
 redis.call('ZADD', p .. 'oldest', 'NX', string.format('%.0f', at), customer)
@@ -78,7 +81,7 @@ CLAIM = _COMMON + _CLAIM + "claim(ARGV[3])"
 FETCH = (
     _COMMON
     + """
-local customer, after, limit, ttl = ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
+local customer, after, limit, ttl = ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 -- Nobody has them: Redis forgot (it was emptied), or the other instance has let go.
 redis.call('SET', p .. 'owner:' .. customer, me, 'NX')
 if redis.call('GET', p .. 'owner:' .. customer) ~= me then return {'elsewhere'} end
@@ -88,15 +91,19 @@ for _, instance in ipairs(redis.call('SMEMBERS', p .. 'held:' .. customer)) do
     redis.call('SREM', p .. 'held:' .. customer, instance)
   end
 end
-local found = redis.call('ZRANGEBYSCORE', p .. 'box:' .. customer, '(' .. after, '+inf', 'WITHSCORES', 'LIMIT', 0, limit)
-local result, youngest = {'ours'}, now() - ttl
-for i = 1, #found, 2 do
-  local at, text = string.match(found[i], '^(%d+):(.*)$')
-  if tonumber(at) > youngest then
-    result[#result + 1] = found[i + 1]
-    result[#result + 1] = text
+local result, youngest, found = {'ours'}, now() - ttl, nil
+repeat
+  found = redis.call('ZRANGEBYSCORE', p .. 'box:' .. customer, '(' .. after, '+inf', 'WITHSCORES', 'LIMIT', 0, limit)
+  for i = 1, #found, 2 do
+    local at, text = string.match(found[i], '^(%d+):(.*)$')
+    after = found[i + 1]
+    if tonumber(at) > youngest then
+      result[#result + 1] = after
+      result[#result + 1] = text
+    end
   end
-end
+-- Where the time of some was over, others follow.
+until #result > 2 * limit or #found < 2 * limit
 if #result > 1 then redis.call('SADD', p .. 'held:' .. customer, me) end
 return result
 """
@@ -217,20 +224,66 @@ return {'first', turn(customer, ticket, key, remember), ''}
 """
 )
 
-# customer, ticket, key or '', seconds to remember → 1 at the front of the line, else 0
-TURN = _COMMON + _LINE + "return turn(ARGV[3], ARGV[4], ARGV[5], ARGV[6])"
+# customer, ticket, key or '', seconds to remember → 1 at the front of the line, 2 another instance has the message, else 0
+TURN = (
+    _COMMON
+    + _LINE
+    + """
+if ARGV[5] ~= '' then
+  local known = redis.call('GET', p .. 'to_dms:' .. ARGV[5])
+  if known and string.sub(known, 3) ~= me .. ' ' .. ARGV[4] then return 2 end
+end
+return turn(ARGV[3], ARGV[4], ARGV[5], ARGV[6])
+"""
+)
 
-# customer, ticket, key or '', seconds to remember, outcome
+# customer, ticket, key or '', seconds to remember, outcome or '' to forget it
 FINISH = (
     _COMMON
     + """
-local customer, line = ARGV[3], p .. 'line:' .. ARGV[3]
-redis.call('LREM', line, 1, me .. ' ' .. ARGV[4])
-if ARGV[5] ~= '' then redis.call('SET', p .. 'to_dms:' .. ARGV[5], 'd ' .. ARGV[7], 'EX', ARGV[6]) end
+local customer, line, mine = ARGV[3], p .. 'line:' .. ARGV[3], me .. ' ' .. ARGV[4]
+redis.call('LREM', line, 1, mine)
+if ARGV[5] ~= '' then
+  local key = p .. 'to_dms:' .. ARGV[5]
+  if ARGV[7] ~= '' then
+    redis.call('SET', key, 'd ' .. ARGV[7], 'EX', ARGV[6])
+  elseif string.sub(redis.call('GET', key) or '', 3) == mine then
+    redis.call('DEL', key)
+  end
+end
 local first = redis.call('LINDEX', line, 0)
 if first then
   local instance = string.match(first, '^%S+')
   if instance ~= me then ring(instance, 'turn', customer) end
 end
+"""
+)
+
+# mailboxes to count → letters, customers, age of the oldest in ms
+WAITING = (
+    _COMMON
+    + """
+local letters, oldest = 0, 0
+for _, customer in ipairs(redis.call('ZRANGE', p .. 'oldest', 0, ARGV[3] - 1)) do
+  letters = letters + redis.call('ZCARD', p .. 'box:' .. customer)
+end
+local first = redis.call('ZRANGE', p .. 'oldest', 0, 0, 'WITHSCORES')[2]
+if first then oldest = now() - tonumber(first) end
+return {letters, redis.call('ZCARD', p .. 'oldest'), string.format('%.0f', oldest)}
+"""
+)
+
+# customers at most → customer, letters, age of the oldest in ms, customer, …
+WAITING_CUSTOMERS = (
+    _COMMON
+    + """
+local result, at = {}, now()
+local found = redis.call('ZRANGE', p .. 'oldest', 0, ARGV[3] - 1, 'WITHSCORES')
+for i = 1, #found, 2 do
+  result[#result + 1] = found[i]
+  result[#result + 1] = redis.call('ZCARD', p .. 'box:' .. found[i])
+  result[#result + 1] = string.format('%.0f', at - tonumber(found[i + 1]))
+end
+return result
 """
 )

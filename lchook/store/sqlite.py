@@ -17,7 +17,18 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from lchook.logs import Log
-from lchook.store import REMEMBER_SECONDS, Arrival, Bell, Fetched, Kept, Letter, StoreError, UnknownFormatError
+from lchook.store import (
+    REMEMBER_SECONDS,
+    Arrival,
+    Bell,
+    Fetched,
+    Kept,
+    Letter,
+    StoreError,
+    UnknownFormatError,
+    Waiting,
+    WaitingCustomer,
+)
 
 log = Log(__name__)
 
@@ -55,6 +66,7 @@ class SqliteStore:
         self._clock = clock
         self._process = uuid.uuid4().hex
         self._lock = threading.Lock()
+        self._opened = False
         self._db: sqlite3.Connection | None = None
         self._inode: tuple[int, int] | None = None
 
@@ -64,10 +76,31 @@ class SqliteStore:
                 log.info(f"messages are kept in {self._path or 'memory'}")
         except StoreError as error:
             log.error("the store cannot be used; webhooks are answered with 503 until it can", reason=error)
+        self._opened = True
 
     def close(self) -> None:
         with self._lock:
             self._drop()
+
+    def check(self) -> None:
+        with self._statement() as db:
+            db.execute(
+                "INSERT INTO seen VALUES ('check', ?1) ON CONFLICT (fingerprint) DO UPDATE SET at = ?1", (self._clock(),)
+            )
+
+    def waiting(self) -> Waiting:
+        with self._statement() as db:
+            letters, oldest = db.execute("SELECT count(*), min(at) FROM letters").fetchone()
+            (customers,) = db.execute("SELECT count(DISTINCT customer) FROM letters").fetchone()
+        return Waiting(letters, customers, max(0.0, self._clock() - oldest) if oldest is not None else 0.0)
+
+    def waiting_customers(self, limit: int) -> list[WaitingCustomer]:
+        with self._statement() as db:
+            rows = db.execute(
+                "SELECT customer, count(*), min(at) FROM letters GROUP BY customer ORDER BY min(at) LIMIT ?", (limit,)
+            ).fetchall()
+        now = self._clock()
+        return [WaitingCustomer(customer, count, max(0.0, now - oldest)) for customer, count, oldest in rows]
 
     # Mailboxes
 
@@ -145,21 +178,28 @@ class SqliteStore:
             marked = db.execute(
                 "INSERT INTO to_dms VALUES (?1, ?2, ?3, NULL)"
                 " ON CONFLICT (key) DO UPDATE SET at = ?2, process = ?3, outcome = NULL WHERE at < ?4",
-                (key, now, self._process, now - REMEMBER_SECONDS),
+                (key, now, f"{self._process} {ticket}", now - REMEMBER_SECONDS),
             )
             return Arrival("first", turn=True) if marked.rowcount else self._known(db, key)
 
     def turn(self, customer_id: str, ticket: str, key: str | None) -> bool:
         return True
 
-    def finish(self, customer_id: str, ticket: str, key: str | None, outcome: str) -> None:
-        if key is not None:
-            with self._statement() as db:
+    def finish(self, customer_id: str, ticket: str, key: str | None, outcome: str | None) -> None:
+        if key is None:
+            return
+        with self._statement() as db:
+            if outcome is not None:
                 db.execute("UPDATE to_dms SET outcome = ? WHERE key = ?", (outcome, key))
+            else:
+                db.execute(
+                    "DELETE FROM to_dms WHERE key = ? AND process = ? AND outcome IS NULL",
+                    (key, f"{self._process} {ticket}"),
+                )
 
     def _known(self, db: sqlite3.Connection, key: str) -> Arrival:
         row = db.execute("SELECT process, outcome FROM to_dms WHERE key = ?", (key,)).fetchone()
-        if row is None or (row[1] is None and row[0] != self._process):
+        if row is None or (row[1] is None and row[0].partition(" ")[0] != self._process):
             return Arrival("lost")
         return Arrival("pending") if row[1] is None else Arrival("done", outcome=row[1])
 
@@ -183,6 +223,10 @@ class SqliteStore:
         with self._lock:
             try:
                 yield self._usable()
+            except UnknownFormatError as error:
+                if not self._opened:
+                    raise
+                raise StoreError(str(error)) from error
             except (sqlite3.Error, OSError) as error:
                 self._drop()
                 raise StoreError(f"SQLite, {self._path or 'in memory'}: {error}") from error
@@ -230,6 +274,8 @@ class SqliteStore:
         if version == 0 and tables == 0:
             for statement in _SCHEMA.split(";"):
                 db.execute(statement)
+            # A file that takes the place of one that was deleted must not number its letters as that one did.
+            db.execute("INSERT INTO sqlite_sequence VALUES ('letters', ?)", (time.time_ns() // 1000,))
             db.execute(f"PRAGMA user_version = {_FORMAT}")
         elif version != _FORMAT:
             db.execute("ROLLBACK")

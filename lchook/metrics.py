@@ -1,0 +1,116 @@
+"""What LCH counts, for Prometheus. The parts count for themselves; this reads their counts when somebody asks.
+
+Names and labels are documented in docs/operations.md. Message types from outside are labels only where they are known ones,
+so that nobody can make this grow.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from lchook.logs import Log
+from lchook.store import Store, StoreError
+
+log = Log(__name__)
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_KNOWN_TYPES = frozenset(
+    {
+        "text",
+        "menu",
+        "carousel",
+        "link_button",
+        "typing_indicator",
+        "wait_time",
+        "csr_end_session",
+        "customer_end_session",
+    }
+)
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+Counts = Mapping[str, int]
+
+
+def type_label(message_type: str | None) -> str:
+    """The message type as a label: itself if it is a known one."""
+    return message_type if message_type in _KNOWN_TYPES else "other"
+
+
+class Metrics(Collector):
+    """The registry of one application. `counts` and `gauges` are read, `observe_*` is told."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.dms_seconds = Histogram(
+            "lch_dms_seconds", "Time DMS took to answer a post", buckets=_SECONDS, registry=self.registry
+        )
+        self.acknowledgement_seconds = Histogram(
+            "lch_acknowledgement_seconds",
+            "Time a client took to acknowledge a message",
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        # (type, outcome) → messages.
+        self.to_dms: Counter[tuple[str, str]] = Counter()
+        # (type, HTTP status) → webhooks. The type of a refused one is "".
+        self.webhooks: Counter[tuple[str, str]] = Counter()
+        self._counts: list[tuple[str, str, str, Callable[[], Counts]]] = []
+        self._gauges: list[tuple[str, str, Callable[[], float]]] = []
+        self._store: Store | None = None
+        self.registry.register(self)
+
+    def add_counts(self, name: str, text: str, label: str, read: Callable[[], Counts]) -> None:
+        """Publish counts, one for each value of the label."""
+        self._counts.append((name, text, label, read))
+
+    def add_gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
+        """Publish a number that goes up and down."""
+        self._gauges.append((name, text, read))
+
+    def add_store(self, store: Store) -> None:
+        """Publish what waits in the store."""
+        self._store = store
+
+    def text(self) -> bytes:
+        """All of it, as Prometheus reads it."""
+        return generate_latest(self.registry)
+
+    def collect(self) -> Iterator[Metric]:
+        for name, text, counts in (
+            ("lch_messages_to_dms", "Messages from clients, by type and outcome", self.to_dms),
+            ("lch_webhooks", "Webhooks from DMS, by type and the status they were answered with", self.webhooks),
+        ):
+            family = CounterMetricFamily(name, text, labels=("type", "outcome" if "dms" in name else "status"))
+            for (first, second), number in list(counts.items()):
+                family.add_metric((first, second), number)
+            yield family
+        for name, text, label, read in self._counts:
+            family = CounterMetricFamily(name, text, labels=(label,))
+            for value, number in list(read().items()):
+                family.add_metric((value,), number)
+            yield family
+        for name, text, read_gauge in self._gauges:
+            yield GaugeMetricFamily(name, text, value=read_gauge())
+        yield from self._waiting()
+
+    def _waiting(self) -> Iterator[Metric]:
+        if self._store is None:
+            return
+        try:
+            waiting = self._store.waiting()
+        except StoreError as error:
+            log.warning("metrics without the store", reason=error)
+            yield GaugeMetricFamily("lch_store_up", "Whether the store answers", value=0)
+            return
+        yield GaugeMetricFamily("lch_store_up", "Whether the store answers", value=1)
+        yield GaugeMetricFamily("lch_letters_waiting", "Messages in mailboxes, all instances'", value=waiting.letters)
+        yield GaugeMetricFamily("lch_customers_waiting", "Customers with messages waiting", value=waiting.customers)
+        yield GaugeMetricFamily(
+            "lch_oldest_letter_seconds", "Age of the oldest waiting message", value=waiting.oldest_seconds
+        )
