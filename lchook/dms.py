@@ -7,13 +7,13 @@ import time
 from dataclasses import dataclass
 
 import requests
-from requests.adapters import HTTPAdapter
+from requests.adapters import BaseAdapter, HTTPAdapter
+from requests.utils import select_proxy
 from urllib3.exceptions import HTTPError, MaxRetryError, NewConnectionError
 
+from lchook.pooled_adapter import NotSentError, PooledAdapter
 from lchook.tokens import Tokens
 
-# Connections kept open to DMS. More are opened where more posts are under way, and closed after use.
-_POOL_SIZE = 200
 # Posts under way at once; more wait. Each is a file descriptor, and gunicorn.conf.py reckons with so many.
 _MOST_POSTS = 1_500
 # Of an answer, no more than this is read: LCH needs the status, and a few words where it is an error.
@@ -21,11 +21,13 @@ _MOST_ANSWER_BYTES = 64 * 1024
 
 
 class DmsError(Exception):
-    """DMS gave no answer that counts. `may_have_taken` tells whether the message may have reached it all the same."""
+    """DMS gave no answer that counts. `may_have_taken`: the message may have reached it all the same. `hopeless`: the next
+    try would fail in the same way."""
 
-    def __init__(self, reason: str, *, may_have_taken: bool) -> None:
+    def __init__(self, reason: str, *, may_have_taken: bool, hopeless: bool = False) -> None:
         super().__init__(reason)
         self.may_have_taken = may_have_taken
+        self.hopeless = hopeless
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +61,14 @@ class DmsClient:
         self._timeout = (connect_timeout_seconds, read_timeout_seconds)
         self._read_timeout_seconds = read_timeout_seconds
         self._posting = threading.BoundedSemaphore(_MOST_POSTS)
-        # The adapter is used without its Session: that would read the environment anew for every post, follow
-        # redirects with our token in hand, and let a .netrc file replace the Authorization header.
-        self._adapter = HTTPAdapter(pool_connections=4, pool_maxsize=_POOL_SIZE)
         environment = requests.Session().merge_environment_settings(url, {}, None, None, None)
+        self._url = url
         self._proxies, self._cert = environment["proxies"], environment["cert"]
         # A path to a CA bundle where the environment names one (REQUESTS_CA_BUNDLE); never False.
         self._verify = environment["verify"] or True
-        self._template = requests.Request(
-            "POST", url, headers={"Content-Type": "application/json", "connection_id": tokens.issuer}
-        ).prepare()
+        # Adapters are used without their Session: that would read the environment anew for every post, follow redirects
+        # with our token in hand, and let a .netrc file replace the Authorization header.
+        self._adapter: BaseAdapter = HTTPAdapter() if select_proxy(url, self._proxies) else PooledAdapter()
 
     def post(self, body: bytes) -> DmsAnswer:
         """Post one message, with a fresh token.
@@ -80,10 +80,16 @@ class DmsClient:
             return self._post(body)
 
     def _post(self, body: bytes) -> DmsAnswer:
-        request = self._template.copy()
+        request = requests.PreparedRequest()
+        request.method = "POST"
+        request.url = self._url
         request.body = body
-        request.headers["Content-Length"] = str(len(body))
-        request.headers["Authorization"] = f"Bearer {self._tokens.sign(ttl_seconds=self._token_ttl_seconds)}"
+        request.headers = {  # type: ignore[assignment]  # adapters only go through them
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+            "connection_id": self._tokens.issuer,
+            "Authorization": f"Bearer {self._tokens.sign(ttl_seconds=self._token_ttl_seconds)}",
+        }
         try:
             response = self._adapter.send(
                 request,
@@ -98,9 +104,11 @@ class DmsClient:
         except requests.ReadTimeout as error:
             raise DmsError("DMS did not answer in time; it may have the message", may_have_taken=True) from error
         except requests.exceptions.SSLError as error:
-            raise DmsError("DMS's certificate was not accepted", may_have_taken=False) from error
+            raise DmsError("DMS's certificate was not accepted", may_have_taken=False, hopeless=True) from error
         except requests.exceptions.ProxyError as error:
             raise DmsError("the proxy to DMS failed", may_have_taken=False) from error
+        except NotSentError as error:
+            raise DmsError("no connection to DMS", may_have_taken=False) from error
         except requests.ConnectionError as error:
             if _never_connected(error):
                 raise DmsError("no connection to DMS", may_have_taken=False) from error
@@ -111,6 +119,8 @@ class DmsClient:
 
     def _text_of(self, response: requests.Response) -> str:
         """What the answer says, read within bounds. The status has been seen: an answer that breaks off still counts."""
+        if response.raw is None:
+            return response.content[:500].decode("utf-8", "replace")
         deadline = time.monotonic() + self._read_timeout_seconds
         read = bytearray()
         try:

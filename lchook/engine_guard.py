@@ -13,6 +13,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import Any
 
+from engineio.packet import Packet as EnginePacket
 from socketio import packet
 
 from lchook.logs import Log
@@ -22,12 +23,32 @@ from lchook.rates import Rates
 log = Log(__name__)
 
 _NAMESPACE = "/"
-# An event in the default namespace that asks for an acknowledgement.
-_EVENT_WITH_ID = re.compile(r"2(\d{1,15})\[")
+# An event in the default namespace, with attachments or without, that asks for an acknowledgement.
+_EVENT_WITH_ID = re.compile(r"(?:2|5\d{1,15}-)(\d{1,15})\[")
 _BINARY = ("5", "6")
 _ACK = "3"
 # Packets that wait to be sent to one client. Whoever lets more pile up does not read.
 _MOST_UNSENT_PACKETS = 2_000
+_UNKNOWN_TYPE = 99
+
+
+def _tolerate_broken_packets() -> None:
+    """Let a packet that the engine (4.15.1) cannot decode be one of an unknown type, which it passes over.
+
+    Its exception would end the WebSocket's greenlet with a trace in the log, and leave writer and session behind.
+    """
+    decode = EnginePacket.decode
+
+    def decode_anything(self: Any, encoded: Any) -> None:
+        try:
+            decode(self, encoded)
+        except (ValueError, RecursionError):
+            self.packet_type, self.data = _UNKNOWN_TYPE, None
+
+    EnginePacket.decode = decode_anything
+
+
+_tolerate_broken_packets()
 
 
 class StrictJson:

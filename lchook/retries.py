@@ -78,7 +78,7 @@ class RetryingDms:
             answer = self._dms.post(body)
             self._on_answer(time.monotonic() - started)
         except DmsError as error:
-            if error.may_have_taken:
+            if error.may_have_taken or error.hopeless:
                 raise
             raise _NotTakenError(error) from error
         if answer.status in _NOT_TAKEN:

@@ -74,9 +74,11 @@ class Handler(WebSocketHandler, PyWSGIHandler):  # type: ignore[misc]  # neither
             try:
                 with gevent.Timeout(_BODY_SECONDS, _TooSlowError("the body took too long")):
                     self.environ["wsgi.input"] = io.BytesIO(self.wsgi_input.read())
-            except _TooSlowError:
+            except (_TooSlowError, OSError) as error:
+                # OSError: the body broke off, and with it most likely the connection.
+                status = "408 Request Timeout" if isinstance(error, _TooSlowError) else "400 Bad Request"
                 self.close_connection = True
-                self.start_response("408 Request Timeout", [("Content-Length", "0"), ("Connection", "close")])
+                self.start_response(status, [("Content-Length", "0"), ("Connection", "close")])
                 self.result: list[bytes] = []
                 self.process_result()
                 return
