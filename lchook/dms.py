@@ -11,6 +11,7 @@ from requests.adapters import BaseAdapter, HTTPAdapter
 from requests.utils import select_proxy
 from urllib3.exceptions import HTTPError, MaxRetryError, NewConnectionError
 
+from lchook.network_words import cause_in_words
 from lchook.pooled_adapter import NotSentError, PooledAdapter
 from lchook.tokens import Tokens
 
@@ -18,6 +19,18 @@ from lchook.tokens import Tokens
 _MOST_POSTS = 1_500
 # Of an answer, no more than this is read: LCH needs the status, and a few words where it is an error.
 _MOST_ANSWER_BYTES = 64 * 1024
+
+_MEANINGS = {
+    400: "the token is good, but it does not take the message",
+    401: "it does not believe the token: JWT_ISSUER, JWT_SECRET, or a clock",
+    403: "the token is believed, but this connection may not post there",
+    404: "nothing is at DMS_URL's path",
+    405: "what is at DMS_URL takes no posts",
+    407: "a proxy wants to know who we are",
+    413: "a gateway before it takes no message of that size",
+    415: "what is at DMS_URL takes no JSON",
+    429: "it is asked too often",
+}
 
 
 class DmsError(Exception):
@@ -29,18 +42,34 @@ class DmsError(Exception):
         self.may_have_taken = may_have_taken
         self.hopeless = hopeless
 
+    @property
+    def detail(self) -> str:
+        """Why, as far as the network told, for those who run LCH; may be empty."""
+        return cause_in_words(self.__cause__)
+
 
 @dataclass(frozen=True, slots=True)
 class DmsAnswer:
-    """DMS's answer to a post: its status, the seconds to wait if it named any (`Retry-After`), what it said, cut short."""
+    """DMS's answer to a post: its status, the seconds to wait if it named any (`Retry-After`), what it said, cut short; where
+    it sent us instead (`Location`)."""
 
     status: int
     retry_after: str | None
     text: str
+    location: str | None = None
 
     @property
     def taken(self) -> bool:
         return 200 <= self.status < 300
+
+    @property
+    def meaning(self) -> str:
+        """What a status that is not `taken` means here, for those who run LCH."""
+        if 300 <= self.status < 400:
+            return "it redirects, and LCH follows none with a token in hand"
+        if self.status >= 500:
+            return "it, or a gateway before it, is in trouble"
+        return _MEANINGS.get(self.status, "which nobody expects")
 
 
 class DmsClient:
@@ -115,7 +144,8 @@ class DmsClient:
             raise DmsError("the connection to DMS broke; it may have the message", may_have_taken=True) from error
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
             raise DmsError(f"posting to DMS failed ({type(error).__name__})", may_have_taken=True) from error
-        return DmsAnswer(response.status_code, response.headers.get("Retry-After"), self._text_of(response))
+        headers = response.headers
+        return DmsAnswer(response.status_code, headers.get("Retry-After"), self._text_of(response), headers.get("Location"))
 
     def _text_of(self, response: requests.Response) -> str:
         """What the answer says, read within bounds. The status has been seen: an answer that breaks off still counts."""

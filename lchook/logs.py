@@ -6,13 +6,16 @@ nobody can forge a line. A customer and a message have the same names (`customer
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import sys
 import time
 from collections import deque
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple, TextIO
 
+_LEVELS = {level: logging.getLevelName(level) for level in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR)}
 # A field is an id, a type, a reason. Whoever sends more than this as one need not be repeated in full.
 _MOST_CHARACTERS = 200
 
@@ -45,7 +48,11 @@ class Said:
         self.fields = fields
 
     def __str__(self) -> str:
-        return self.text + "".join(f" {name}={_short(value)!r}" for name, value in self.fields.items())
+        return self.text + "".join([f" {name}={_short(value)!r}" for name, value in self.fields.items()])
+
+
+# Time (seconds since 1970), level, part, what was said, what went wrong → a line.
+Render = Callable[[float, str, str, "Said | str", "str | None"], str]
 
 
 class Event(NamedTuple):
@@ -63,6 +70,9 @@ class Log:
 
     # The latest events of all loggers, whatever their level, oldest first; kept only where somebody may want to see them.
     history: ClassVar[deque[Event] | None] = None
+    # Where lines go without a log record, which would cost more than all else about them. None: through `logging`.
+    output: ClassVar[TextIO | None] = None
+    render: ClassVar[Render]
 
     def __init__(self, name: str) -> None:
         self._logger = logging.getLogger(name)
@@ -87,9 +97,13 @@ class Log:
 
     def _say(self, level: int, text: str, fields: dict[str, Any], *, exc_info: bool = False) -> None:
         if Log.history is not None:
-            Log.history.append(Event(time.time(), logging.getLevelName(level).lower(), self._part, text, fields))
-        if self._logger.isEnabledFor(level):
+            Log.history.append(Event(time.time(), _LEVELS[level].lower(), self._part, text, fields))
+        if not self._logger.isEnabledFor(level):
+            return
+        if Log.output is None or exc_info:
             self._logger.log(level, Said(text, fields), exc_info=exc_info)
+        else:
+            Log.output.write(Log.render(time.time(), _LEVELS[level], self._part, Said(text, fields), None))
 
 
 def set_up_logs(levels: dict[str, str], log_format: str, *, show_text: bool) -> None:
@@ -101,8 +115,10 @@ def set_up_logs(levels: dict[str, str], log_format: str, *, show_text: bool) -> 
     Spoken.shown = show_text
     ours = logging.getLogger("lchook")
     if not logging.getLogger().handlers and not ours.handlers:
+        Log.output = sys.stderr
+        Log.render = staticmethod(json_line if log_format == "json" else people_line)
         handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(JsonFormatter() if log_format == "json" else PeopleFormatter())
+        handler.setFormatter(_Formatter(Log.render))
         for name in ("lchook", "engineio", "socketio"):
             logger = logging.getLogger(name)
             logger.addHandler(handler)
@@ -114,39 +130,53 @@ def set_up_logs(levels: dict[str, str], log_format: str, *, show_text: bool) -> 
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-class PeopleFormatter(logging.Formatter):
-    """`2026-11-22 23:49:50.123 INFO    to_dms: sent to DMS customer='c1' message=17`."""
+def people_line(at: float, level: str, part: str, what: Said | str, error: str | None) -> str:
+    """`2026-11-22 23:49:50.123 INFO    to_dms: to DMS: sent customer='c1' message=17`, with the line's end."""
+    second = int(at)
+    line = f"{_local(second)}.{int((at - second) * 1000):03d} {level:<7} {part}: {_one_line(str(what))}"
+    return f"{line} error={error!r}\n" if error else line + "\n"
+
+
+def json_line(at: float, level: str, part: str, what: Said | str, error: str | None) -> str:
+    """One JSON object: `time` (UTC, ISO 8601), `level`, `part`, `event`, and the event's fields; with the line's end."""
+    second = int(at)
+    entry: dict[str, Any] = {
+        "time": f"{_utc(second)}.{int((at - second) * 1000):03d}Z",
+        "level": level.lower(),
+        "part": part,
+    }
+    if isinstance(what, Said):
+        entry["event"] = what.text
+        for name, value in what.fields.items():
+            entry[name] = _short(value)
+    else:
+        entry["event"] = what
+    if error:
+        entry["error"] = error
+    return json.dumps(entry, default=str) + "\n"
+
+
+@functools.lru_cache(maxsize=2)
+def _local(second: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
+
+
+@functools.lru_cache(maxsize=2)
+def _utc(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+
+
+class _Formatter(logging.Formatter):
+    """For what comes through `logging`: the libraries' lines, and errors with a trace."""
+
+    def __init__(self, render: Render) -> None:
+        super().__init__()
+        self._render = render
 
     def format(self, record: logging.LogRecord) -> str:
-        at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
-        line = f"{at}.{int(record.msecs):03d} {record.levelname:<7} {_part(record)}: {_one_line(record.getMessage())}"
-        error = _error(record)
-        return f"{line} error={error!r}" if error else line
-
-
-class JsonFormatter(logging.Formatter):
-    """One JSON object a line: `time` (UTC, ISO 8601), `level`, `part`, `event`, and the event's fields."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-        entry: dict[str, Any] = {
-            "time": f"{at}.{int(record.msecs):03d}Z",
-            "level": record.levelname.lower(),
-            "part": _part(record),
-        }
-        if isinstance(record.msg, Said):
-            entry["event"] = record.msg.text
-            entry.update((name, _short(value)) for name, value in record.msg.fields.items())
-        else:
-            entry["event"] = record.getMessage()
-        error = _error(record)
-        if error:
-            entry["error"] = error
-        return json.dumps(entry, default=str)
-
-
-def _part(record: logging.LogRecord) -> str:
-    return record.name.removeprefix("lchook.")
+        what = record.msg if isinstance(record.msg, Said) else record.getMessage()
+        part = record.name.removeprefix("lchook.")
+        return self._render(record.created, record.levelname, part, what, _error(record)).rstrip("\n")
 
 
 def _short(value: Any) -> Any:

@@ -65,7 +65,7 @@ class RetryingDms:
             return self._retrying(self._once, body)
         except _NotTakenError as last:
             if isinstance(last.result, DmsError):
-                raise last.result from None
+                raise last.result from last.result.__cause__
             return last.result
 
     def stop(self) -> None:

@@ -246,7 +246,6 @@ class ToDms:
         message = waiting.message
         failing_since: float | None = None
         while waiting.arrival.state != "first" or not waiting.arrival.turn:
-            lane.moved.wait(_LOOK_SECONDS)
             lane.moved.clear()
             try:
                 if waiting.arrival.state == "first":
@@ -274,6 +273,7 @@ class ToDms:
                 return Outcome(**json.loads(waiting.arrival.outcome))
             if waiting.arrival.state == "lost":
                 return _lost(message)
+            lane.moved.wait(_LOOK_SECONDS)
         return None
 
     def _tell_store(self, waiting: _Waiting, outcome: Outcome | None) -> None:
@@ -286,12 +286,24 @@ class ToDms:
         try:
             answer = self._dms.post(message.body)
         except DmsError as error:
-            log.error("to DMS: failed", customer=message.customer_id, message=message.message_id, reason=error)
+            log.error(
+                "to DMS: failed",
+                customer=message.customer_id,
+                message=message.message_id,
+                reason=error,
+                detail=error.detail,
+            )
             return Outcome("failed", message.message_id, None, str(error))
         if answer.taken:
             log.info("to DMS: sent", customer=message.customer_id, message=message.message_id, dms_status=answer.status)
             return Outcome("sent", message.message_id, answer.status)
-        log.error("to DMS: refused", customer=message.customer_id, message=message.message_id, dms_status=answer.status)
+        log.error(
+            "to DMS: refused",
+            customer=message.customer_id,
+            message=message.message_id,
+            dms_status=answer.status,
+            reason=answer.meaning,
+        )
         return Outcome("failed", message.message_id, answer.status, f"DMS answered {answer.status}")
 
 

@@ -1,4 +1,4 @@
-"""Reading and writing WebSocket frames: bounded before they are read, and fast. On top of gevent-websocket's handshake.
+"""Reading and writing WebSocket frames: bounded before they are read, fast, and fair to other connections.
 
 gevent-websocket (0.10.1) reads a frame of any size into memory, then takes its mask off byte by byte in Python: one frame of
 10 MB holds up the whole process for 1.7 s.
@@ -6,9 +6,11 @@ gevent-websocket (0.10.1) reads a frame of any size into memory, then takes its 
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from typing import Any
 
+import gevent
 from gevent.lock import RLock
 from geventwebsocket.exceptions import WebSocketError
 from geventwebsocket.websocket import MSG_ALREADY_CLOSED, MSG_SOCKET_DEAD, WebSocket
@@ -20,6 +22,10 @@ log = Log(__name__)
 _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 _PROTOCOL_ERROR, _NOT_UTF8, _TOO_BIG = 1002, 1007, 1009
 _MOST_CONTROL_BYTES = 125
+# A client that always has more to read would keep all others waiting: gevent only switches where it has to wait.
+_FRAMES_IN_A_ROW = 32
+# How long a client has to hang up after it was told that the connection is closed.
+_HANG_UP_SECONDS = 5.0
 
 
 class _ViolationError(Exception):
@@ -31,9 +37,12 @@ class _ViolationError(Exception):
 
 
 class BoundedWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has no types
-    """A WebSocket whose messages are at most `max_bytes` long, fragments together. Larger ones close it with code 1009."""
+    """A WebSocket whose messages are at most `max_bytes` long, fragments together. Larger ones close it with code 1009.
 
-    __slots__ = ("_writing",)
+    It opens when the application first uses it, so that an application that does not want it can answer in HTTP.
+    """
+
+    __slots__ = ("_frames", "_reading", "_writing")
 
     # Set by the worker from the settings.
     max_bytes = 1_000_000
@@ -48,12 +57,16 @@ class BoundedWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has
         self.handler = handler  # type: ignore[misc]
         # A pong must not come between the pieces of a message that another greenlet is sending.
         self._writing = RLock()
+        self._reading = False
+        self._frames = 0
 
     def receive(self) -> str | bytes | None:
         """The next message, or `None` where the connection is closed or its client broke the protocol."""
         if self.closed:
             raise WebSocketError(MSG_ALREADY_CLOSED)
+        self._reading = True
         try:
+            self.handler.open_websocket()
             return self._next_message()
         except _ViolationError as violation:
             log.warning("a WebSocket is closed: its client broke the protocol", code=violation.code)
@@ -64,6 +77,8 @@ class BoundedWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has
         except (OSError, ValueError):
             # Timed out, reset, or closed from this side while reading.
             self.close()
+        finally:
+            self._reading = False
         return None
 
     def send(self, message: str | bytes | bytearray, binary: bool | None = None) -> None:
@@ -76,15 +91,26 @@ class BoundedWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has
         else:
             self._write(_BINARY, bytes(message))
 
-    def send_frame(self, message: str | bytes | None, opcode: int) -> None:
-        """What the base class's `close` sends its frame with."""
-        self._write(opcode, message.encode() if isinstance(message, str) else bytes(message or b""))
+    def close(self, code: int = 1000, message: str | bytes = b"") -> None:
+        """Tell the client that this is the end. It has a few seconds to hang up."""
+        if self.closed:
+            return
+        reason = message.encode() if isinstance(message, str) else bytes(message)
+        with contextlib.suppress(WebSocketError):
+            self._write(_CLOSE, struct.pack("!H", code) + reason)
+        self.closed = True  # type: ignore[misc]
+        if self._reading:
+            # Somebody else's call. The one that reads would go on for as long as the client sends a byte now and then.
+            gevent.spawn_later(_HANG_UP_SECONDS, self.handler.cut)
 
     def _next_message(self) -> str | bytes | None:
         pieces: list[bytes] = []
         size = 0
         kind = None
         while True:
+            self._frames += 1
+            if self._frames % _FRAMES_IN_A_ROW == 0:
+                gevent.sleep(0)
             head = self._read(2)
             if head is None:
                 return None
@@ -157,6 +183,7 @@ class BoundedWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has
             head = struct.pack("!BBQ", 0x80 | opcode, 127, length)
         try:
             with self._writing:
+                self.handler.open_websocket()
                 self.raw_write(head + payload)
         except OSError as error:
             raise WebSocketError(MSG_SOCKET_DEAD) from error

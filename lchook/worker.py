@@ -2,98 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import socket
+import time
 from typing import Any
 
 import gevent
-import geventwebsocket.handler
 from geventwebsocket.gunicorn.workers import GeventWebSocketWorker
-from geventwebsocket.handler import WebSocketHandler
-from gunicorn.workers.ggevent import PyWSGIHandler
 
 from config import Settings
+from lchook.http_handler import Handler
 from lchook.logs import Log
 from lchook.websocket import BoundedWebSocket
 
 log = Log(__name__)
 
-# gevent-websocket's handler takes the class from its own module.
-geventwebsocket.handler.WebSocket = BoundedWebSocket
-
-# How long a connection may wait for its next request, a request for its headers, and a body for its end.
-_IDLE_SECONDS = 75.0
-_HEADERS_SECONDS = 20.0
-_BODY_SECONDS = 30.0
 # How long clients that were closed have to hang up, before their connections are cut.
 _HANG_UP_SECONDS = 0.5
-_LOOK_AT_CONNECTIONS_SECONDS = 5.0
-
-
-class _TooSlowError(ValueError):
-    """The client takes too long to say what it wants. pywsgi answers a ValueError with 400."""
-
-
-class Handler(WebSocketHandler, PyWSGIHandler):  # type: ignore[misc]  # neither has types
-    """One connection. Adds to gevent-websocket's handler: gunicorn's access log, which it (0.10.1) leaves out, time limits
-    against clients that trickle or vanish, and a way to end connections from this side."""
-
-    # Connections of this process, one handler each; `idle` ones wait for a request.
-    connections: set[Handler] = set()  # noqa: RUF012
-    idle = False
-    # Set by the worker from the settings.
-    websocket_timeout_seconds = 65.0
-    most_body_bytes = 1_000_000
-
-    def log_request(self) -> None:
-        PyWSGIHandler.log_request(self)
-
-    def handle(self) -> None:
-        Handler.connections.add(self)
-        try:
-            super().handle()
-        finally:
-            Handler.connections.discard(self)
-
-    def read_requestline(self) -> str:
-        self.idle = True
-        line = ""
-        # A timer for the whole line: a socket's timeout starts anew with every byte.
-        with gevent.Timeout(_IDLE_SECONDS, False):
-            line = str(super().read_requestline())
-        self.idle = False
-        return line
-
-    def read_request(self, raw_requestline: str) -> Any:
-        with gevent.Timeout(_HEADERS_SECONDS, _TooSlowError("the headers took too long")):
-            return super().read_request(raw_requestline)
-
-    def run_application(self) -> None:
-        if self.content_length and self.content_length <= self.most_body_bytes:
-            try:
-                with gevent.Timeout(_BODY_SECONDS, _TooSlowError("the body took too long")):
-                    self.environ["wsgi.input"] = io.BytesIO(self.wsgi_input.read())
-            except (_TooSlowError, OSError) as error:
-                # OSError: the body broke off, and with it most likely the connection.
-                status = "408 Request Timeout" if isinstance(error, _TooSlowError) else "400 Bad Request"
-                self.close_connection = True
-                self.start_response(status, [("Content-Length", "0"), ("Connection", "close")])
-                self.result: list[bytes] = []
-                self.process_result()
-                return
-        super().run_application()
-
-    def upgrade_connection(self) -> Any:
-        # A client whose connection died without a word is noticed by the heartbeat, but its greenlet would go on reading.
-        # It also bounds how long a client may leave unread what it is sent.
-        self.socket.settimeout(self.websocket_timeout_seconds)
-        return super().upgrade_connection()
-
-    def cut(self) -> None:
-        """End the connection from this side."""
-        with contextlib.suppress(OSError, AttributeError):
-            self.socket.shutdown(socket.SHUT_RDWR)
+_LOOK_SECONDS = 1.0
 
 
 class Worker(GeventWebSocketWorker):  # type: ignore[misc]
@@ -107,16 +31,22 @@ class Worker(GeventWebSocketWorker):  # type: ignore[misc]
         if settings is not None:
             BoundedWebSocket.max_bytes = settings.max_message_bytes
             Handler.most_body_bytes = settings.max_message_bytes
+            Handler.logs_access = _logs_access(self.cfg)
             Handler.websocket_timeout_seconds = settings.ping_interval_seconds + 2 * settings.ping_timeout_seconds
         gevent.spawn(self._watch_connections)
         gevent.spawn(self._drain_at_the_end)
         super().run()
 
     def _watch_connections(self) -> None:
-        """Say so before there is no room for another client: the next one would only see that nothing answers."""
+        """Cut those whose deadline is over; and say so before there is no room for another client, who would only see that
+        nothing answers."""
         warned = False
         while self.alive:
-            gevent.sleep(_LOOK_AT_CONNECTIONS_SECONDS)
+            gevent.sleep(_LOOK_SECONDS)
+            now = time.monotonic()
+            for handler in list(Handler.connections):
+                if handler.deadline < now:
+                    handler.cut()
             count = len(Handler.connections)
             crowded = count > 0.9 * self.worker_connections
             if crowded and not warned:
@@ -139,3 +69,14 @@ class Worker(GeventWebSocketWorker):  # type: ignore[misc]
         gevent.sleep(_HANG_UP_SECONDS)
         for handler in list(Handler.connections):
             handler.cut()
+
+
+def _logs_access(cfg: Any) -> bool:
+    """Does gunicorn keep an access log? It finds out itself, but only after the line has been put together."""
+    return bool(
+        cfg.accesslog
+        or cfg.logconfig
+        or cfg.logconfig_dict
+        or cfg.logconfig_json
+        or (cfg.syslog and not cfg.disable_redirect_access_to_syslog)
+    )

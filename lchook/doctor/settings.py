@@ -1,0 +1,110 @@
+"""Are the settings what somebody would want? They are complete and readable, or LCH would not have started. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from config import Settings
+from lchook.doctor.findings import Finding
+
+# RFC 7518, 3.2.
+_SOUND_SECRET_BYTES = 32
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def examine_settings(settings: Settings) -> Iterator[Finding]:
+    """What is set, and what is odd about it. Shows no secret."""
+    yield Finding(
+        "settings",
+        "ok",
+        f"complete: DMS is {without_secrets(settings.dms_url)}, this connection is {settings.jwt_issuer!r}, port {settings.port}",
+    )
+    yield from _odd_secrets(settings)
+    if settings.dms_url.startswith("http:") and urlsplit(settings.dms_url).hostname not in _LOOPBACK:
+        yield Finding(
+            "settings", "warning", "DMS_URL is http: messages and tokens go in the clear", "Use the https address that Pega shows."
+        )
+    if settings.webhook_auth == "off":
+        yield Finding(
+            "settings",
+            "problem",
+            "WEBHOOK_AUTH is off: anybody who knows the webhook's address can speak to customers in the agents' name",
+            "Take WEBHOOK_AUTH away; if DMS's webhooks then get 401, look at one's token with `token explain`.",
+        )
+    yield _who_may_connect(settings)
+    yield _who_is_believed(settings)
+
+
+def without_secrets(url: str) -> str:
+    """An address as far as it may be shown: no user, no password, no query."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _odd_secrets(settings: Settings) -> Iterator[Finding]:
+    for name, value in (("JWT_SECRET", settings.jwt_secret), ("JWT_ISSUER", settings.jwt_issuer)):
+        if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+            yield Finding(
+                "settings",
+                "warning",
+                f"{name} begins and ends with a quotation mark, which then belongs to it",
+                "Docker's env files and systemd's Environment= take quotation marks differently: take them away.",
+            )
+    if len(settings.jwt_secret.encode()) < _SOUND_SECRET_BYTES:
+        yield Finding(
+            "settings",
+            "warning",
+            f"JWT_SECRET is shorter than {_SOUND_SECRET_BYTES} bytes and could be guessed",
+            "Let Pega make a new one, if it can.",
+        )
+    if settings.customer_token_secret in (settings.jwt_secret, settings.jwt_secret_previous or settings.jwt_secret):
+        yield Finding(
+            "settings",
+            "problem",
+            "CUSTOMER_TOKEN_SECRET is the same as JWT_SECRET: whoever can sign for customers can speak as DMS",
+            "Make up another CUSTOMER_TOKEN_SECRET: `openssl rand -hex 32`.",
+        )
+    previous = [
+        name
+        for name in ("JWT_SECRET_PREVIOUS", "CUSTOMER_TOKEN_SECRET_PREVIOUS")
+        if getattr(settings, name.lower()) and getattr(settings, name.lower()) != getattr(settings, name.lower()[:-9])
+    ]
+    if previous:
+        yield Finding(
+            "settings",
+            "warning",
+            f"still accepted: {' and '.join(previous)}",
+            "Take it away when nobody signs with it any more.",
+        )
+
+
+def _who_may_connect(settings: Settings) -> Finding:
+    origins = settings.allowed_origins
+    if origins == "*":
+        says = "pages of any site may connect"
+        if settings.customer_token_secret:
+            return Finding("origins", "ok", says)
+        return Finding(
+            "origins",
+            "warning",
+            f"{says}, and read a customer's answers by their id",
+            "Name your sites in ALLOWED_ORIGIN, or set CUSTOMER_TOKEN_SECRET.",
+        )
+    if not origins:
+        return Finding(
+            "origins",
+            "ok",
+            "only pages from the hook's own address may connect (ALLOWED_ORIGIN is not set); a page elsewhere is refused",
+        )
+    return Finding("origins", "ok", f"only pages of {', '.join(origins)} may connect; the page's own origin must be among these")
+
+
+def _who_is_believed(settings: Settings) -> Finding:
+    if settings.customer_token_secret:
+        return Finding(
+            "customers",
+            "ok",
+            "clients must bring a token that is signed with CUSTOMER_TOKEN_SECRET; `token --customer ID` makes one to compare with",
+        )
+    return Finding("customers", "ok", "clients are believed who they say they are (CUSTOMER_TOKEN_SECRET is not set)")
