@@ -126,7 +126,9 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     )
     ticker.add(to_customer.tick, to_dms.tick, guard.tick, chat.tick)
     socketio.on_namespace(chat)
-    app.register_blueprint(webhook.create_blueprint(settings, tokens, to_customer, ticker, metrics))
+    hook = webhook.Webhook(settings, tokens, to_customer, ticker, metrics)
+    app.register_blueprint(webhook.create_blueprint(settings, hook))
+    app.wsgi_app = webhook.WebhookFirst(app.wsgi_app, hook)  # type: ignore[method-assign]
     draining = Draining(app.wsgi_app, socketio=socketio, to_dms=to_dms, to_customer=to_customer, store=store)
     app.wsgi_app = draining  # type: ignore[method-assign]
     app.extensions["lch_draining"] = draining

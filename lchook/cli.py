@@ -1,16 +1,29 @@
-"""The commands of `flask --app wsgi …` besides flask's own."""
+"""The commands of `flask --app wsgi …` besides flask's own: doctor, token, sandbox. They only read options and print."""
 
 from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 from flask import Flask
 
 from config import Settings
+from lchook.doctor import examine
+from lchook.doctor.findings import Finding, as_json, has_problems, shown
+from lchook.doctor.token import explain
+from lchook.tokens import MAX_AGE_SECONDS, CustomerTokens, Tokens
+
+_CUSTOMER_TTL_SECONDS = 3600
 
 
 def register(app: Flask) -> None:
     """Add the commands to the application."""
     settings: Settings = app.extensions["lch_settings"]
+    app.cli.add_command(_doctor(settings, Path(app.instance_path)))
+    app.cli.add_command(_token(settings))
 
     @app.cli.command("sandbox")
     @click.option("--port", default=5601, show_default=True, help="Where the chat page is served.")
@@ -21,3 +34,96 @@ def register(app: Flask) -> None:
         from lchook.sandbox.standalone import run
 
         run(settings, port=port, dms_port=dms_port, hook=hook)
+
+
+def _doctor(settings: Settings, folder: Path) -> click.Command:
+    @click.command("doctor")
+    @click.option(
+        "--probe", is_flag=True, help="Post a typing indicator for a test customer to DMS, and explain the answer."
+    )
+    @click.option("--public-url", callback=_checked_url, help="Where DMS reaches this hook: its webhook is tried there.")
+    @click.option("--json", "in_json", is_flag=True, help="One JSON object instead of lines.")
+    def doctor(probe: bool, public_url: str | None, in_json: bool) -> None:
+        """Check settings, DMS, clock, store and webhook, and say what to do about what is wrong.
+
+        The exit status is 0 where all is well (warnings may be left), 1 where there are problems, 2 for wrong options, 3
+        where settings are missing or wrong. Run it as the user that LCH runs as, with the same environment.
+        """
+        findings: list[Finding] = []
+        for finding in examine(settings, folder=folder, with_probe=probe, public_url=public_url):
+            findings.append(finding)
+            if not in_json:
+                _print(finding)
+        if in_json:
+            click.echo(as_json(findings))
+        elif not has_problems(findings):
+            click.echo("No problems.")
+        sys.exit(1 if has_problems(findings) else 0)
+
+    return doctor
+
+
+def _token(settings: Settings) -> click.Group:
+    @click.group("token", invoke_without_command=True)
+    @click.option(
+        "--ttl", type=click.IntRange(1, 31_536_000), help="Seconds that it lives; for DMS JWT_TTL, for customers an hour."
+    )
+    @click.option("--header", is_flag=True, help="Print the headers that DMS asks for, ready for curl -H @-.")
+    @click.option("--customer", metavar="ID", help="A customer's token instead, signed with CUSTOMER_TOKEN_SECRET.")
+    @click.pass_context
+    def token(context: click.Context, ttl: int | None, header: bool, customer: str | None) -> None:
+        """Print a token such as LCH sends to DMS, and DMS to the webhook."""
+        if context.invoked_subcommand is not None:
+            return
+        if customer is not None:
+            if header:
+                raise click.UsageError("--header is for DMS: a customer's token goes into Socket.IO's auth: {token}")
+            if not settings.customer_token_secret:
+                raise click.UsageError("CUSTOMER_TOKEN_SECRET is not set, so customers have no tokens")
+            if not customer:
+                raise click.UsageError("--customer needs a customer's id")
+            customers = CustomerTokens(secret=settings.customer_token_secret)
+            click.echo(customers.sign(customer, ttl_seconds=ttl or _CUSTOMER_TTL_SECONDS))
+            return
+        if ttl is not None and ttl > MAX_AGE_SECONDS:
+            click.echo(f"DMS accepts no token that is older than {MAX_AGE_SECONDS} s, whatever it says of itself.", err=True)
+        connection = Tokens(issuer=settings.jwt_issuer, secret=settings.jwt_secret)
+        signed = connection.sign(ttl_seconds=ttl or settings.jwt_ttl_seconds)
+        click.echo(f"Authorization: Bearer {signed}\nconnection_id: {settings.jwt_issuer}" if header else signed)
+
+    @click.command("explain")
+    @click.argument("text", metavar="[TOKEN|-]", default="-", type=str)
+    @click.option("--json", "in_json", is_flag=True, help="One JSON object instead of lines.")
+    def explain_token(text: str, in_json: bool) -> None:
+        """Say what is wrong with a token, or that nothing is. Without one, or with -, it is read from standard input, and so
+        stays out of the shell's history. The exit status is 0 where LCH accepts it, else 1."""
+        if text == "-":
+            text = click.get_text_stream("stdin", errors="replace").read(100_000)
+        findings = list(explain(text, settings))
+        if in_json:
+            click.echo(as_json(findings))
+        else:
+            for finding in findings:
+                _print(finding)
+        sys.exit(1 if has_problems(findings) else 0)
+
+    token.add_command(explain_token)
+    return token
+
+
+def _print(finding: Finding) -> None:
+    color = False if os.environ.get("NO_COLOR") else None
+    click.echo(shown(finding, encoding=getattr(sys.stdout, "encoding", None) or "utf-8"), color=color)
+
+
+def _checked_url(context: click.Context, option: click.Parameter, url: str | None) -> str | None:
+    if url is None:
+        return None
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise click.BadParameter("it should be https://chat.example.com, or the webhook's whole address")
+    return url

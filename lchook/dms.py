@@ -50,8 +50,8 @@ class DmsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class DmsAnswer:
-    """DMS's answer to a post: its status, the seconds to wait if it named any (`Retry-After`), what it said, cut short; where
-    it sent us instead (`Location`)."""
+    """DMS's answer to a post: its status, the seconds to wait if it named any (`Retry-After`), what it said, cut short;
+    where it sent us instead (`Location`)."""
 
     status: int
     retry_after: str | None

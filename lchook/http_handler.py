@@ -1,7 +1,8 @@
 """One HTTP connection of the gunicorn worker: pywsgi's handling with the slow and the lenient parts replaced.
 
 Adds to gevent-websocket's handler: a strict and quick reading of headers, gunicorn's access log (left out by
-gevent-websocket 0.10.1), deadlines against clients that trickle, and a way to end connections from this side.
+gevent-websocket 0.10.1), deadlines against clients that trickle, bounds for bodies, refusals in words where pywsgi (gevent
+26.9) writes traces, and a way to end connections from this side.
 """
 
 from __future__ import annotations
@@ -9,35 +10,40 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import json
 import re
 import socket
 import time
 from collections.abc import Iterator
 from typing import Any
 
+import gevent
 import geventwebsocket.handler
 from gevent import pywsgi
 from geventwebsocket.handler import WebSocketHandler
 from gunicorn.workers.ggevent import PyWSGIHandler
 
+from lchook.logs import Log
 from lchook.websocket import BoundedWebSocket
+
+log = Log(__name__)
 
 # gevent-websocket's handler takes the class from its own module.
 geventwebsocket.handler.WebSocket = BoundedWebSocket
 
-# How long a connection may wait for its next request, a request for its headers, and a body for its end.
-_IDLE_SECONDS = 75.0
-_HEADERS_SECONDS = 20.0
-_BODY_SECONDS = 30.0
 _MOST_HEADERS = 100
 _MOST_HEADER_BYTES = 32 * 1024
 
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _BAD_IN_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+# RFC 6455, 4.2.1: 16 bytes in base64.
+_WEBSOCKET_KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
+# Of a body that is too large so much is read and dropped, so that its sender comes to read the answer.
+_MOST_DROPPED_BYTES = 10_000_000
 
 
 class BadRequestError(ValueError):
-    """The request breaks HTTP. pywsgi answers a ValueError with 400, and logs its text."""
+    """The request breaks HTTP. The text says how, and quotes nothing of it."""
 
 
 class RequestHeaders:
@@ -95,27 +101,49 @@ class Handler(WebSocketHandler, PyWSGIHandler):  # type: ignore[misc]  # neither
     # Connections of this process, one handler each; `idle` ones wait for a request.
     connections: set[Handler] = set()  # noqa: RUF012
     idle = False
+    status: Any = None
+    websocket: Any = None
+    wsgi_input: Any = None
+    content_length: Any = None
+    # How long a connection may wait for its next request, a request for its headers, and a body for its end.
+    idle_seconds = 75.0
+    headers_seconds = 20.0
+    body_seconds = 30.0
     # When what the client is to send now must be there; seconds of the monotonic clock. `Worker` looks.
     deadline = float("inf")
     # Set by the worker from the settings.
     websocket_timeout_seconds = 65.0
     most_body_bytes = 1_000_000
     logs_access = True
+    # A client that does not read in time is nothing unexpected.
+    ignored_socket_errors = (*pywsgi.WSGIHandler.ignored_socket_errors, "timed out")
+    _requests = 0
 
     def log_request(self) -> None:
-        if self.logs_access:
+        # There is no environ where already a connection's first request was not readable.
+        if self.logs_access and self.environ is not None:
             PyWSGIHandler.log_request(self)
 
     def handle(self) -> None:
         Handler.connections.add(self)
+        # A bound for clients that do not read, or are gone without a word.
+        self.socket.settimeout(self.websocket_timeout_seconds)
         try:
             super().handle()
+        except OSError:
+            # It broke while a refusal was being sent.
+            self.cut()
         finally:
             Handler.connections.discard(self)
 
     def read_requestline(self) -> str:
+        self._requests += 1
+        if self._requests > 1:
+            # A client that sends one request after the other without waiting would keep all others waiting: gevent only
+            # switches where it has to wait.
+            gevent.sleep(0)
         self.idle = True
-        self.deadline = time.monotonic() + _IDLE_SECONDS
+        self.deadline = time.monotonic() + self.idle_seconds
         line = str(super().read_requestline())
         self.idle = False
         return line
@@ -125,7 +153,7 @@ class Handler(WebSocketHandler, PyWSGIHandler):  # type: ignore[misc]  # neither
 
         :raises BadRequestError: where it is no HTTP/1.
         """
-        self.deadline = time.monotonic() + _HEADERS_SECONDS
+        self.deadline = time.monotonic() + self.headers_seconds
         self.requestline = raw_requestline.rstrip()
         words = self.requestline.split(" ")
         if len(words) != 3 or words[2] not in ("HTTP/1.1", "HTTP/1.0") or not words[1].isprintable():
@@ -153,27 +181,56 @@ class Handler(WebSocketHandler, PyWSGIHandler):  # type: ignore[misc]  # neither
                 yield key, value
 
     def run_application(self) -> None:
-        self.deadline = float("inf")
-        if self.content_length and self.content_length <= self.most_body_bytes:
-            self.deadline = time.monotonic() + _BODY_SECONDS
-            body = self.wsgi_input.read()
-            self.deadline = float("inf")
-            self.environ["wsgi.input"] = io.BytesIO(body)
+        refusal = self._read_body() or self._wrong_with_handshake()
+        if refusal is not None:
+            self._refuse(*refusal)
+            return
         self.result = self.upgrade_websocket()
-        if getattr(self, "websocket", None) is not None:
+        if self.websocket is not None:
             self.run_websocket()
-        elif self.status:
-            # The upgrade was asked for in a wrong way.
-            self.result = self.result or []
-            self.process_result()
         else:
             pywsgi.WSGIHandler.run_application(self)
 
-    def upgrade_connection(self) -> Any:
-        # A client whose connection died without a word is noticed by the heartbeat, but its greenlet would go on reading.
-        # It also bounds how long a client may leave unread what it is sent.
-        self.socket.settimeout(self.websocket_timeout_seconds)
-        return super().upgrade_connection()
+    def _read_body(self) -> tuple[str, str] | None:
+        """Take the body in; or tell with which status, in which words, to refuse the request.
+
+        Of a body that is too large the application sees the length, or the beginning of one in chunks.
+        """
+        self.deadline = float("inf")
+        chunked = self.wsgi_input.chunked_input
+        if not chunked and not self.content_length:
+            return None
+        body = b""
+        self.deadline = time.monotonic() + self.body_seconds
+        try:
+            if chunked:
+                body = self.wsgi_input.read(self.most_body_bytes + 1)
+                self.environ["CONTENT_LENGTH"] = str(len(body))
+            elif self.content_length <= self.most_body_bytes:
+                body = self.wsgi_input.read()
+        except OSError:
+            return "400 Bad Request", "the body broke off, or is not what the headers say"
+        finally:
+            self.deadline = float("inf")
+        self.environ["wsgi.input"] = io.BytesIO(body)
+        if int(self.environ["CONTENT_LENGTH"]) > self.most_body_bytes:
+            self.wsgi_input = _Rest(self)
+        return None
+
+    def _wrong_with_handshake(self) -> tuple[str, str] | None:
+        """With which status, in which words, to refuse the request, if it asks for a WebSocket and does so in a wrong way.
+
+        gevent-websocket fails at most of that.
+        """
+        if self.command != "GET" or self.environ.get("HTTP_UPGRADE", "").lower() != "websocket":
+            return None
+        if self.request_version != "HTTP/1.1" or "upgrade" not in self.environ.get("HTTP_CONNECTION", "").lower():
+            return "400 Bad Request", "a WebSocket needs HTTP/1.1 and the header Connection: Upgrade"
+        if self.environ.get("HTTP_SEC_WEBSOCKET_VERSION") != "13":
+            return "426 Upgrade Required", "Sec-WebSocket-Version must be 13"
+        if not _WEBSOCKET_KEY.fullmatch(self.environ.get("HTTP_SEC_WEBSOCKET_KEY", "")):
+            return "400 Bad Request", "Sec-WebSocket-Key must be 16 bytes in base64"
+        return None
 
     def open_websocket(self) -> None:
         """Answer that the protocol is switched, unless that is done."""
@@ -192,8 +249,7 @@ class Handler(WebSocketHandler, PyWSGIHandler):  # type: ignore[misc]  # neither
         try:
             body = b"".join(self.application(self.environ, start_response))
         finally:
-            websocket: Any = self.websocket
-            self.websocket = None
+            websocket, self.websocket = self.websocket, None
             self.environ["wsgi.websocket"] = None
             if self.headers_sent:
                 websocket.close()
@@ -210,6 +266,57 @@ class Handler(WebSocketHandler, PyWSGIHandler):  # type: ignore[misc]  # neither
         """End the connection from this side."""
         with contextlib.suppress(OSError, AttributeError):
             self.socket.shutdown(socket.SHUT_RDWR)
+
+    # Refusals and errors, in words to the client and in one line to the log
+
+    def _refuse(self, status: str, error: str) -> None:
+        """Answer in place of the application, and hang up."""
+        log.info("a request was refused", address=self._address(), reason=error)
+        body = json.dumps({"error": error}).encode()
+        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body))), ("Connection", "close")]
+        if status.startswith("426"):
+            headers.append(("Sec-WebSocket-Version", "13"))
+        self.wsgi_input = _Rest(self)
+        self.close_connection = True
+        self.start_response(status, headers)
+        self.write(body)
+
+    def _handle_client_error(self, error: Exception) -> tuple[str, bytes]:
+        # pywsgi would quote the request, which may be the lost body of another one, and write a trace of some errors.
+        reason = str(error) if isinstance(error, BadRequestError) else "the request is not readable"
+        log.info("a request was refused", address=self._address(), reason=reason, kind=type(error).__name__)
+        body = json.dumps({"error": reason}).encode()
+        head = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        return "400", b"HTTP/1.1 400 Bad Request\r\n" + head.encode() + body
+
+    def _log_error(self, kind: Any, error: BaseException, trace: Any) -> None:
+        if not isinstance(error, gevent.GreenletExit):
+            log.unexpected("answering a request failed", error, address=self._address())
+
+    def _address(self) -> str:
+        return str(self.client_address[0]) if self.client_address else ""
+
+
+class _Rest:
+    """What is left of a body that nobody wants, in place of pywsgi's Input, which would read it however long it is."""
+
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
+        self._input: Any = handler.wsgi_input
+
+    def _discard(self) -> None:
+        # `Worker` cuts the connection when this is over.
+        self._handler.deadline = time.monotonic() + self._handler.body_seconds
+        left = _MOST_DROPPED_BYTES
+        self._input.send_100_continue_enabled = False
+        with contextlib.suppress(OSError):
+            while left > 0:
+                piece = self._input.read(65_536)
+                if not piece:
+                    return
+                left -= len(piece)
+                gevent.sleep(0)
+        self._handler.close_connection = True
 
 
 @functools.lru_cache(maxsize=500)

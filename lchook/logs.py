@@ -18,6 +18,7 @@ from typing import Any, ClassVar, NamedTuple, TextIO
 _LEVELS = {level: logging.getLevelName(level) for level in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR)}
 # A field is an id, a type, a reason. Whoever sends more than this as one need not be repeated in full.
 _MOST_CHARACTERS = 200
+_LARGE = 10**_MOST_CHARACTERS
 
 
 class Spoken:
@@ -95,7 +96,11 @@ class Log:
         """An error that nobody expected; with where it came from."""
         self._say(logging.ERROR, text, fields, exc_info=True)
 
-    def _say(self, level: int, text: str, fields: dict[str, Any], *, exc_info: bool = False) -> None:
+    def unexpected(self, text: str, error: BaseException, /, **fields: Any) -> None:
+        """As `exception`, for an error that is not being handled just now."""
+        self._say(logging.ERROR, text, fields, exc_info=error)
+
+    def _say(self, level: int, text: str, fields: dict[str, Any], *, exc_info: bool | BaseException = False) -> None:
         if Log.history is not None:
             Log.history.append(Event(time.time(), _LEVELS[level].lower(), self._part, text, fields))
         if not self._logger.isEnabledFor(level):
@@ -125,8 +130,9 @@ def set_up_logs(levels: dict[str, str], log_format: str, *, show_text: bool) -> 
             logger.propagate = False
     for name, level in levels.items():
         logging.getLogger(f"lchook.{name}" if name else "lchook").setLevel(level)
-    # They log whole packets on INFO, and with them what customers say.
-    for name in ("engineio", "socketio"):
+    # They log whole packets on INFO, and with them what customers say. Where its own logger has no level, python-engineio
+    # (4.15.1) adds a handler that writes what clients send, escape sequences and all.
+    for name in ("engineio", "engineio.server", "socketio", "socketio.server"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
@@ -180,7 +186,7 @@ class _Formatter(logging.Formatter):
 
 
 def _short(value: Any) -> Any:
-    if value is None or isinstance(value, (bool, int, float)):
+    if value is None or isinstance(value, (bool, float)) or (isinstance(value, int) and abs(value) < _LARGE):
         return value
     text = str(value)
     return text if len(text) <= _MOST_CHARACTERS else text[:_MOST_CHARACTERS] + "…"

@@ -14,7 +14,7 @@ _CERTIFICATE_WORDS = {
     10: "its certificate has expired",
     18: "its certificate is self-signed",
     19: "its certificate comes from a private authority that this machine does not know",
-    20: "its certificate comes from an authority that this machine does not know, or the server leaves out a link of the chain",
+    20: "its certificate comes from an authority that this machine does not know, or a link of the chain is left out",
     21: "its certificate comes alone: the server leaves out a link of the chain",
     23: "its certificate has been revoked",
     62: "its certificate is for another name",

@@ -6,11 +6,14 @@ Knows nothing of sockets or storage.
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
 
-from flask import Blueprint, Response, g, request
+from flask import Blueprint, Response, request
 from flask_cors import cross_origin
-from werkzeug.datastructures import WWWAuthenticate
-from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, ServiceUnavailable, Unauthorized
+from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.http import HTTP_STATUS_CODES
 
 from config import Settings
 from lchook.logs import Log, Spoken
@@ -23,63 +26,127 @@ from lchook.tokens import TokenError, Tokens
 
 log = Log(__name__)
 
+PATH = "/webhook"
 
-def create_blueprint(
-    settings: Settings, tokens: Tokens, to_customer: ToCustomer, ticker: Ticker, metrics: Metrics
-) -> Blueprint:
-    """The routes of the webhook.
+WsgiApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
-    `POST /webhook` answers 200 `OK` for what is authentic and well formed, 401 for a missing or bad token, 400 for what is
-    no message, 413 for what is too large, 503 where nothing could be kept.
+
+class Webhook:
+    """What becomes of a post, whoever took it in."""
+
+    def __init__(
+        self, settings: Settings, tokens: Tokens, to_customer: ToCustomer, ticker: Ticker, metrics: Metrics
+    ) -> None:
+        self.max_bytes = settings.max_message_bytes
+        self._needs_token = settings.webhook_auth == "required"
+        self._tokens = tokens
+        self._to_customer = to_customer
+        self._ticker = ticker
+        self._metrics = metrics
+
+    def receive(self, authorization: str | None, read: Callable[[], bytes | None]) -> tuple[int, str | None]:
+        """Take one post. Returns the HTTP status, and in words what is wrong where it is not 200.
+
+        401 for a missing or bad token, 400 for what is no message, 413 for what is too large, 503 where nothing could be
+        kept.
+
+        :param authorization: the header. :param read: the body, or `None` where it is larger than `max_bytes`.
+        """
+        message_type = ""
+        try:
+            if self._needs_token:
+                self._tokens.verify_authorization(authorization)
+            self._ticker.start()
+            body = read()
+            if body is None or len(body) > self.max_bytes:
+                return self._answer(413, message_type, f"the body is larger than {self.max_bytes} bytes.")
+            message = customer_from_dms(body)
+            message_type = type_label(message.type)
+            name = message.payload.get("message_id")
+            log.info(
+                "received from DMS",
+                customer=message.customer_id,
+                message=name,
+                type=message.type,
+                text=Spoken(message.payload.get("text")),
+            )
+            # Without a message_id, two equal webhooks may well be two messages.
+            fingerprint = hashlib.blake2b(body, digest_size=16).hexdigest() if name is not None else None
+            self._to_customer.deliver(message, fingerprint=fingerprint)
+        except TokenError as error:
+            return self._answer(401, message_type, f"{error}.")
+        except MessageError as error:
+            return self._answer(400, message_type, f"{error}.")
+        except StoreError as error:
+            log.error("the message cannot be kept", customer=message.customer_id, reason=error)
+            return self._answer(503, message_type, "the message could not be kept: try again later.")
+        return self._answer(200, message_type, None)
+
+    def _answer(self, status: int, message_type: str, error: str | None) -> tuple[int, str | None]:
+        self._metrics.webhooks[message_type, str(status)] += 1
+        if error is not None:
+            log.warning("a webhook was refused", status=status, reason=error)
+        return status, error
+
+
+class WebhookFirst:
+    """WSGI middleware that takes posts to the webhook itself: Flask's round costs more than the work.
+
+    Posts without a Content-Length, which need a stream to be undone, go on to Flask and its view of the same webhook.
     """
+
+    def __init__(self, app: WsgiApp, webhook: Webhook) -> None:
+        self._app = app
+        self._webhook = webhook
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        length = environ.get("CONTENT_LENGTH", "")
+        if environ["PATH_INFO"] != PATH or environ["REQUEST_METHOD"] != "POST" or not length.isdecimal():
+            return self._app(environ, start_response)
+
+        def read() -> bytes | None:
+            size = int(length)
+            body: bytes | None = environ["wsgi.input"].read(size) if size <= self._webhook.max_bytes else None
+            return body
+
+        status, error = self._webhook.receive(environ.get("HTTP_AUTHORIZATION"), read)
+        text, headers = _as_http(status, error)
+        start_response(f"{status} {HTTP_STATUS_CODES[status]}", headers)
+        return [text]
+
+
+def create_blueprint(settings: Settings, webhook: Webhook) -> Blueprint:
+    """The routes of the webhook: `POST` for DMS, `GET` for the person who pastes the address into a browser."""
     blueprint = Blueprint("webhook", __name__)
 
-    @blueprint.after_request
-    def count(response: Response) -> Response:
-        if request.method == "POST":
-            metrics.webhooks[g.get("message_type", ""), str(response.status_code)] += 1
-        return response
-
-    @blueprint.post("/webhook")
+    @blueprint.post(PATH)
     def receive() -> Response:
         # One more than allowed: werkzeug (3.1) cuts a chunked body off at its limit, without a word.
-        request.max_content_length = settings.max_message_bytes + 1
-        if settings.webhook_auth == "required":
+        request.max_content_length = webhook.max_bytes + 1
+
+        def read() -> bytes | None:
             try:
-                tokens.verify_authorization(request.headers.get("Authorization"))
-            except TokenError as error:
-                log.warning("a webhook was refused", reason=error)
-                raise Unauthorized(f"{error}.", www_authenticate=WWWAuthenticate("bearer")) from error
-        ticker.start()
-        body = request.get_data()
-        if len(body) > settings.max_message_bytes:
-            raise RequestEntityTooLarge
-        try:
-            message = customer_from_dms(body)
-        except MessageError as error:
-            log.warning("a webhook was refused", reason=error)
-            raise BadRequest(f"{error}.") from error
-        log.info(
-            "received from DMS",
-            customer=message.customer_id,
-            message=message.payload.get("message_id"),
-            type=message.type,
-            text=Spoken(message.payload.get("text")),
-        )
-        g.message_type = type_label(message.type)
-        # Without a message_id, two equal webhooks may well be two messages.
-        repeatable = message.payload.get("message_id") is not None
-        fingerprint = hashlib.blake2b(body, digest_size=16).hexdigest() if repeatable else None
-        try:
-            to_customer.deliver(message, fingerprint=fingerprint)
-        except StoreError as error:
-            log.error("a webhook was refused: the message cannot be kept", customer=message.customer_id, reason=error)
-            raise ServiceUnavailable("The message could not be kept: try again later.") from error
-        return Response("OK", mimetype="text/plain")
+                return request.get_data()
+            except RequestEntityTooLarge:
+                return None
+
+        status, error = webhook.receive(request.headers.get("Authorization"), read)
+        text, headers = _as_http(status, error)
+        return Response(text, status, headers)
 
     @cross_origin(origins=list(settings.allowed_origins or ()), methods=["GET"])
     def describe() -> Response:
         return Response("LCH's webhook is here. DMS reaches it by POST.\n", mimetype="text/plain")
 
-    blueprint.add_url_rule("/webhook", view_func=describe, methods=["GET"])
+    blueprint.add_url_rule(PATH, view_func=describe, methods=["GET"])
     return blueprint
+
+
+def _as_http(status: int, error: str | None) -> tuple[bytes, list[tuple[str, str]]]:
+    if error is None:
+        return b"OK", [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", "2")]
+    text = json.dumps({"error": error}).encode()
+    headers = [("Content-Type", "application/json"), ("Content-Length", str(len(text)))]
+    if status == 401:
+        headers.append(("WWW-Authenticate", "Bearer"))
+    return text, headers

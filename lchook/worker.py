@@ -33,6 +33,7 @@ class Worker(GeventWebSocketWorker):  # type: ignore[misc]
             Handler.most_body_bytes = settings.max_message_bytes
             Handler.logs_access = _logs_access(self.cfg)
             Handler.websocket_timeout_seconds = settings.ping_interval_seconds + 2 * settings.ping_timeout_seconds
+        gevent.get_hub().print_exception = _log_what_nobody_caught
         gevent.spawn(self._watch_connections)
         gevent.spawn(self._drain_at_the_end)
         super().run()
@@ -69,6 +70,12 @@ class Worker(GeventWebSocketWorker):  # type: ignore[misc]
         gevent.sleep(_HANG_UP_SECONDS)
         for handler in list(Handler.connections):
             handler.cut()
+
+
+def _log_what_nobody_caught(context: object, kind: object, error: BaseException | None, trace: object) -> None:
+    """In place of gevent's own: a line instead of a trace, without what was being handled."""
+    if error is not None:
+        log.unexpected("a task failed", error)
 
 
 def _logs_access(cfg: Any) -> bool:

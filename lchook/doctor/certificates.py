@@ -25,7 +25,8 @@ _KNOW_THE_AUTHORITY = (
 _ADVICE = {
     _NOT_YET: "Compare the clocks (below): a clock that is slow makes good certificates look too new.",
     _EXPIRED: "Compare the clocks (below). If they agree, those who run DMS must renew it.",
-    _OTHER_NAME: "DMS_URL must have one of the certificate's names: copy it again from Pega. Or the name leads to another server.",
+    _OTHER_NAME: "DMS_URL must have one of the certificate's names: copy it again from Pega. "
+    "Or the name leads to another server.",
     _OTHER_ADDRESS: "DMS_URL must have one of the certificate's names: copy it again from Pega, with a name and no number.",
     _REVOKED: "Those who run DMS must replace it.",
 }

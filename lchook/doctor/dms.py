@@ -137,9 +137,7 @@ def compared_clocks(ahead_seconds: float, *, token_ttl_seconds: int) -> Finding:
     if ahead_seconds > 0:
         says = f"this machine's clock is {in_words(ahead_seconds)} behind DMS's"
         if ahead_seconds >= min(token_ttl_seconds, MAX_AGE_SECONDS):
-            broken.append(
-                f"LCH's tokens are over when they reach DMS, which answers 401 (they live for {token_ttl_seconds} s, JWT_TTL)."
-            )
+            broken.append(f"LCH's tokens (JWT_TTL: {token_ttl_seconds} s) are over when they reach DMS, which answers 401.")
         if ahead_seconds > CLOCK_SKEW_SECONDS:
             broken.append("DMS's webhooks get 401: they seem to come from the future.")
     else:

@@ -17,7 +17,7 @@ import click
 T = TypeVar("T")
 
 Status = Literal["ok", "problem", "warning", "skipped"]
-_MARKS = {"ok": "✓", "problem": "✗", "warning": "!", "skipped": "–"}
+_MARKS = {"ok": "✓", "problem": "✗", "warning": "!", "skipped": "–"}  # noqa: RUF001 - a dash is meant
 _ASCII_MARKS = {"ok": "+", "problem": "x", "warning": "!", "skipped": "-"}
 _COLOURS = {"ok": "green", "problem": "red", "warning": "yellow", "skipped": "bright_black"}
 _MOST_CHARACTERS = 200
@@ -40,7 +40,7 @@ def shown(finding: Finding, *, encoding: str = "utf-8") -> str:
     :param encoding: what the output can show.
     """
     try:
-        "✓✗–→".encode(encoding)
+        "".join((*_MARKS.values(), "→")).encode(encoding)
         marks, arrow = _MARKS, "→"
     except (UnicodeEncodeError, LookupError):
         marks, arrow = _ASCII_MARKS, "->"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 import requests
-from requests.utils import select_proxy
+from requests.utils import DEFAULT_CA_BUNDLE_PATH, select_proxy
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Line:
         port = parts.port or (443 if parts.scheme == "https" else 80)
         with requests.Session() as session:
             environment = session.merge_environment_settings(url, {}, None, None, None)
-        authorities = environment["verify"] if isinstance(environment["verify"], str) else requests.certs.where()
+        authorities = environment["verify"] if isinstance(environment["verify"], str) else DEFAULT_CA_BUNDLE_PATH
         proxy = select_proxy(url, environment["proxies"])
         if proxy and "://" not in proxy:
             proxy = f"http://{proxy}"

@@ -18,12 +18,16 @@ def examine_settings(settings: Settings) -> Iterator[Finding]:
     yield Finding(
         "settings",
         "ok",
-        f"complete: DMS is {without_secrets(settings.dms_url)}, this connection is {settings.jwt_issuer!r}, port {settings.port}",
+        f"complete: DMS is {without_secrets(settings.dms_url)}, this connection is {settings.jwt_issuer!r}, "
+        f"port {settings.port}",
     )
     yield from _odd_secrets(settings)
     if settings.dms_url.startswith("http:") and urlsplit(settings.dms_url).hostname not in _LOOPBACK:
         yield Finding(
-            "settings", "warning", "DMS_URL is http: messages and tokens go in the clear", "Use the https address that Pega shows."
+            "settings",
+            "warning",
+            "DMS_URL is http: messages and tokens go in the clear",
+            "Use the https address that Pega shows.",
         )
     if settings.webhook_auth == "off":
         yield Finding(
@@ -97,7 +101,9 @@ def _who_may_connect(settings: Settings) -> Finding:
             "ok",
             "only pages from the hook's own address may connect (ALLOWED_ORIGIN is not set); a page elsewhere is refused",
         )
-    return Finding("origins", "ok", f"only pages of {', '.join(origins)} may connect; the page's own origin must be among these")
+    return Finding(
+        "origins", "ok", f"only pages of {', '.join(origins)} may connect; the page's own origin must be among these"
+    )
 
 
 def _who_is_believed(settings: Settings) -> Finding:
@@ -105,6 +111,6 @@ def _who_is_believed(settings: Settings) -> Finding:
         return Finding(
             "customers",
             "ok",
-            "clients must bring a token that is signed with CUSTOMER_TOKEN_SECRET; `token --customer ID` makes one to compare with",
+            "clients must bring a token that is signed with CUSTOMER_TOKEN_SECRET (`token --customer ID` makes one)",
         )
     return Finding("customers", "ok", "clients are believed who they say they are (CUSTOMER_TOKEN_SECRET is not set)")

@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def main() -> None:
     """Does not return: the process becomes gunicorn."""
     port = os.environ.get("PORT", "5600")
+    console_token = secrets.token_urlsafe(16)
     os.environ.update(
         PORT=port,
         DMS_URL=f"http://127.0.0.1:{_free_port()}/dms",
@@ -24,13 +25,15 @@ def main() -> None:
         JWT_SECRET=secrets.token_urlsafe(32),
         WEBHOOK_AUTH="required",
         STORE_URL="memory:",
+        CONSOLE_TOKEN=console_token,
         LCH_SANDBOX="1",
     )
     for name in ("FLASK_RUN_FROM_CLI", "GUNICORN_CMD_ARGS", "ALLOWED_ORIGIN"):
         os.environ.pop(name, None)
     os.environ["ALLOWED_ORIGIN"] = ""
     os.chdir(ROOT)
-    print(f"LCH with a sandbox DMS: open http://127.0.0.1:{port}/ (stop with Ctrl+C)", flush=True)
+    print(f"LCH with a sandbox DMS: open http://127.0.0.1:{port}/ (stop with Ctrl+C)")
+    print(f"What operators see: http://127.0.0.1:{port}/console#token={console_token}", flush=True)
     arguments = ["-m", "gunicorn", "-c", "gunicorn.conf.py", "--bind", f"127.0.0.1:{port}", "lchook.sandbox.demo:app"]
     os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import config
 from lchook import create_app
@@ -20,4 +20,6 @@ dms = SandboxDms(
 )
 dms.start()
 app = create_app(settings)
-app.register_blueprint(create_blueprint(dms))
+# The token is of this sandbox only, and in the fragment it reaches no log.
+console_url = f"/console#token={quote(settings.console_token)}" if settings.console_token else ""
+app.register_blueprint(create_blueprint(dms, console_url=console_url))

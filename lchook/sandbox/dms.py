@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from email.utils import formatdate
 from types import TracebackType
 from typing import Any, Self
 
@@ -50,7 +51,7 @@ class SandboxDms:
         :param webhook_url: may be set later, too.
         :param port: 0 for any free one.
         :param scripted: whether bot and agent answer what is accepted.
-        :param clock: epoch seconds, for signing tokens and for their age.
+        :param clock: epoch seconds, for signing tokens, for their age, and for `Date`.
         :param pace_seconds: how long bot and agent take to type a text.
         :param keep: how many posts are remembered in `received`.
         """
@@ -60,6 +61,7 @@ class SandboxDms:
         self.answer: Callable[[dict[str, Any]], Answer | None] | None = None
         # Where a browser finds the example attachments. The blueprint sets it when it is first asked.
         self.files_url = DEFAULT_FILES_URL
+        self._clock = clock
         self._tokens = Tokens(issuer=issuer, secret=secret, clock=clock)
         self._script = Script() if scripted else None
         self._webhooks = Webhooks(
@@ -281,5 +283,6 @@ class SandboxDms:
                 body = json.dumps({"error": f"the sandbox was asked to answer {answer.status}"}).encode()
             case _:
                 body = json.dumps(answer.body).encode()
-        exchange.answer(answer.status, {"Content-Type": content_type, **answer.headers}, body)
+        usual = {"Content-Type": content_type, "Date": formatdate(self._clock(), usegmt=True)}
+        exchange.answer(answer.status, {**usual, **answer.headers}, body)
         return body

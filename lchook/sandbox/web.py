@@ -7,20 +7,15 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from flask import Blueprint, Flask, Response, abort, jsonify, render_template, request, send_file, url_for
+from flask import Blueprint, Flask, Response, abort, jsonify, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
+from lchook.pages import PROJECT_ROOT, add_shared_routes, client_script, page_headers
 from lchook.sandbox.bodies import FILES, KINDS
 from lchook.sandbox.dms import SandboxDms
 from lchook.sandbox.faults import FaultsError
 from lchook.sandbox.webhooks import OverloadedError
-
-PROJECT_ROOT = Path(__file__).resolve().parents[2]
-_LOCAL_CLIENT = Path("node_modules/socket.io-client/dist/socket.io.min.js")
-CDN_CLIENT = "https://cdn.socket.io/4.8.1/socket.io.min.js"
-CDN_INTEGRITY = "sha384-mkQ3/7FUtcGyoppY6bz/PORYoGqOl7/aSUMn2ymDOJcapfS6PHqxhRTMh1RR0Q6+"
 
 CUSTOMERS = (
     {"customer_id": "customer-1", "customer_name": "Ada Lindgren"},
@@ -40,15 +35,16 @@ def create_blueprint(
     hook_url: str = "",
     *,
     customers: Sequence[dict[str, str]] = CUSTOMERS,
+    console_url: str = "",
     root: Path = PROJECT_ROOT,
 ) -> Blueprint:
     """The page at `/`, everything else under `/sandbox/`.
 
     :param hook_url: where LCH is, for the page's Socket.IO connection; empty for the page's own address.
+    :param console_url: of the operators' console, for a link to it.
     :param root: the folder that may have `node_modules` with socket.io-client in it.
     """
     hook_url = hook_url.rstrip("/")
-    local_client = root / _LOCAL_CLIENT
     sandbox = Blueprint(
         "sandbox",
         __name__,
@@ -56,29 +52,14 @@ def create_blueprint(
         static_folder="static",
         static_url_path="/sandbox/static",
     )
+    add_shared_routes(sandbox, "/sandbox", root=root)
 
     @sandbox.get("/")
     def page() -> ResponseReturnValue:
         dms.files_url = url_for("sandbox.file", name="", _external=True).rstrip("/")
-        is_local = local_client.is_file()
-        html = render_template(
-            "chat.html",
-            socketio_src=url_for("sandbox.socketio_client") if is_local else CDN_CLIENT,
-            socketio_integrity=None if is_local else CDN_INTEGRITY,
-        )
-        policy = _content_security_policy(hook_url or request.host_url, "" if is_local else CDN_CLIENT)
-        return html, {
-            "Content-Security-Policy": policy,
-            "X-Content-Type-Options": "nosniff",
-            "Referrer-Policy": "no-referrer",
-            "Cache-Control": "no-cache",
-        }
-
-    @sandbox.get("/sandbox/socket.io.min.js")
-    def socketio_client() -> ResponseReturnValue:
-        if not local_client.is_file():
-            abort(404)
-        return send_file(local_client, mimetype="text/javascript")
+        client = client_script(root=root)
+        html = render_template("chat.html", client=client, console_url=console_url)
+        return html, page_headers(client, hook_url=hook_url, images="'self' https: data:")
 
     @sandbox.get("/sandbox/files/", defaults={"name": ""})
     @sandbox.get("/sandbox/files/<name>")
@@ -167,26 +148,3 @@ def _event(entry: dict[str, Any]) -> str:
         hidden = {"request": {"headers": {}, "body": "(cannot be shown)"}, "response": {"body": None}}
         data = json.dumps({**entry, **hidden})
     return f"id: {entry['seq']}\ndata: {data}\n\n"
-
-
-def _content_security_policy(hook_url: str, cdn_client: str) -> str:
-    """Only what the page needs: text from outside cannot bring in anything else.
-
-    The hook is named for `ws:` too: for older browsers `'self'` does not include WebSockets.
-    """
-    parts = urlsplit(hook_url)
-    # The Host header comes from outside; what does not look like a host has no place in a policy.
-    host = parts.netloc if re.fullmatch(r"[A-Za-z0-9.:\[\]_-]+", parts.netloc) else ""
-    hook = f"{parts.scheme}://{host} {'wss' if parts.scheme == 'https' else 'ws'}://{host}" if host else ""
-    rules = {
-        "default-src": "'none'",
-        "script-src": f"'self' {cdn_client}",
-        "style-src": "'self'",
-        "img-src": "'self' https: data:",
-        "connect-src": f"'self' {hook}",
-        "font-src": "'self'",
-        "form-action": "'self'",
-        "base-uri": "'none'",
-        "frame-ancestors": "'none'",
-    }
-    return "; ".join(f"{name} {sources.strip()}" for name, sources in rules.items())

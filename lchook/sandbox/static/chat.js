@@ -5,7 +5,7 @@ import { Composer } from "./composer.js";
 import { Connection } from "./connection.js";
 import { Conversation, newMessageId, readStored, writeStored } from "./conversation.js";
 import { setUpCustomers } from "./customers.js";
-import { byId } from "./dom.js";
+import { byId } from "../shared/dom.js";
 import { speaker } from "./messages.js";
 import { setUpFaults, setUpSay } from "./tools.js";
 import { ConversationView } from "./view.js";

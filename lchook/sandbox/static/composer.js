@@ -1,6 +1,6 @@
 // Where the customer writes: text, and the address of a file to attach. Enter sends; Escape closes the attachment.
 
-import { byId, webAddress } from "./dom.js";
+import { byId, webAddress } from "../shared/dom.js";
 
 export class Composer {
   /** @param asked {send(text, url), typing()}; url is null where nothing is attached */

@@ -1,7 +1,7 @@
 // Who chats: one from the list, or somebody typed in. The choice is kept in the address after "#", so that a link or a
 // reload leads back to it.
 
-import { byId, element } from "./dom.js";
+import { byId, element } from "../shared/dom.js";
 
 const SOMEBODY_ELSE = "somebody else";
 

@@ -1,7 +1,7 @@
 // Renders what DMS sends, one function a type. Everything in a payload comes from outside: it may be missing, of any
 // type, or hostile. Knows nothing of the connection.
 
-import { asJson, element, outsideLink, picture } from "./dom.js";
+import { asJson, element, outsideLink, picture } from "../shared/dom.js";
 
 const RENDERERS = {
   text: renderText,

@@ -1,7 +1,7 @@
 // The two panels that make the sandbox do something: what the agent says now, and what goes wrong on purpose.
 // Without a sandbox behind the page they say so and stay shut.
 
-import { byId, element } from "./dom.js";
+import { byId, element } from "../shared/dom.js";
 
 const KINDS = {
   menu: "Menu",

@@ -1,6 +1,6 @@
 // Shows a conversation in the log: a node an item, brought up to date when the item changes. Decides nothing.
 
-import { byId, clockTime, element, stickToEnd } from "./dom.js";
+import { byId, clockTime, element, stickToEnd } from "../shared/dom.js";
 import { ANNOUNCEMENTS, renderPayload, speaker } from "./messages.js";
 
 const TYPING_SHOWN_MS = 6_000;

@@ -1,7 +1,7 @@
 // What went over the wire, beside the chat: every Socket.IO event as this page saw it, and, from the sandbox's feed,
 // every post to DMS and every webhook. Bounded, newest last, sorted by time (the feed comes a moment behind).
 
-import { asJson, byId, element, stickToEnd } from "./dom.js";
+import { asJson, byId, element, stickToEnd } from "../shared/dom.js";
 
 const MOST_ROWS = 300;
 // More than the sandbox remembers, and so more than it ever repeats.

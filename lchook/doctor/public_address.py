@@ -1,65 +1,24 @@
-"""Is LCH where DMS and browsers look for it: on this machine's port, and at its public address?"""
+"""Does the public address lead to this hook, does it check signatures, and do WebSockets get through?"""
 
 from __future__ import annotations
 
-import errno
 import http.client
 import json
-import os
 import secrets
-import socket
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-import requests
-
 from config import Settings
+from lchook.doctor.asking import CONNECT_SECONDS, HERE, MOST_SECONDS, WEBHOOK_PATH, Answer, ask_hook, why
 from lchook.doctor.findings import Finding, quoted, within
 from lchook.doctor.line import Line
-from lchook.network_words import cause_in_words
 from lchook.tokens import Tokens
-
-# How `GET /webhook` begins.
-HERE = "LCH's webhook is here."
-_CONNECT_SECONDS, _READ_SECONDS, _MOST_SECONDS = 5.0, 10.0, 30.0
-_MOST_BYTES = 2048
-_PATH = "/webhook"
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    status: int
-    text: str
-    location: str
-
-
-def examine_port(port: int) -> Iterator[Finding]:
-    """Who is on the port of this machine that LCH serves on."""
-    try:
-        answer = _ask("GET", f"http://127.0.0.1:{port}{_PATH}", trust_environment=False)
-    except (OSError, requests.RequestException) as error:
-        if not _is_free(port):
-            yield Finding("port", "problem", f"port {port} is taken by another program: {_why(error)}", _PORT_ADVICE)
-        else:
-            yield Finding("port", "skipped", f"port {port} is free: no LCH runs here now")
-        return
-    if answer.status == 200 and answer.text.startswith(HERE):
-        yield Finding("port", "ok", f"LCH runs here, on port {port}")
-    elif answer.status == 503 and "stopping" in answer.text:
-        yield Finding("port", "warning", f"an LCH on port {port} is about to stop", "Wait until it has.")
-    else:
-        says = f"port {port} is taken by another program, which answers {answer.status} to GET {_PATH}"
-        yield Finding("port", "problem", says, _PORT_ADVICE)
-
-
-_PORT_ADVICE = "LCH cannot start there. Stop that program (`ss -ltnp` shows it), or set another PORT."
 
 
 def webhook_address(public_url: str) -> str:
     """The webhook's whole address, whether or not its path was given."""
-    return public_url if urlsplit(public_url).path.endswith(_PATH) else public_url.rstrip("/") + _PATH
+    return public_url if urlsplit(public_url).path.endswith(WEBHOOK_PATH) else public_url.rstrip("/") + WEBHOOK_PATH
 
 
 def examine_public_address(public_url: str, settings: Settings) -> Iterator[Finding]:
@@ -73,17 +32,17 @@ def examine_public_address(public_url: str, settings: Settings) -> Iterator[Find
         return
     yield _good_signature(address, settings)
     yield _bad_signature(address, settings)
-    yield _web_socket(address.removesuffix(_PATH) + "/socket.io/?EIO=4&transport=websocket")
+    yield _web_socket(address.removesuffix(WEBHOOK_PATH) + "/socket.io/?EIO=4&transport=websocket")
 
 
 def _reached(address: str) -> Finding:
     try:
-        answer = _ask("GET", address)
-    except (OSError, requests.RequestException) as error:
+        answer = ask_hook("GET", address)
+    except OSError as error:
         return Finding(
             "webhook",
             "problem",
-            f"{address} cannot be reached from here: {_why(error)}",
+            f"{address} cannot be reached from here: {why(error)}",
             "Start LCH; see that the name leads to it, and that the proxy or balancer before it passes /webhook on. "
             "(Some networks do not let a machine reach its own public address: then try from another one.)",
         )
@@ -116,8 +75,8 @@ def _good_signature(address: str, settings: Settings) -> Finding:
     tokens = Tokens(issuer=settings.jwt_issuer, secret=settings.jwt_secret)
     try:
         answer = _signed_post(address, tokens.sign(ttl_seconds=60))
-    except (OSError, requests.RequestException) as error:
-        return Finding("signature", "problem", f"no answer to a signed post: {_why(error)}", "See the log of LCH there.")
+    except OSError as error:
+        return Finding("signature", "problem", f"no answer to a signed post: {why(error)}", "See the log of LCH there.")
     if answer.status == 200:
         return Finding(
             "signature",
@@ -130,7 +89,7 @@ def _good_signature(address: str, settings: Settings) -> Finding:
             "signature",
             "problem",
             f"what is signed with JWT_SECRET gets 401: {quoted(_error_in(answer.text))}",
-            "The LCH there runs with other settings than these, or its clock is another: start it again with these settings; "
+            "The LCH there runs with other settings than these, or its clock is another: start it again with these; "
             "behind a balancer, look at all instances.",
         )
     return Finding(
@@ -146,8 +105,8 @@ def _bad_signature(address: str, settings: Settings) -> Finding:
     nobodys = Tokens(issuer=settings.jwt_issuer, secret=secrets.token_hex(32))
     try:
         answer = _signed_post(address, nobodys.sign(ttl_seconds=60))
-    except (OSError, requests.RequestException) as error:
-        return Finding("signature", "problem", f"no answer to a post with a wrong key: {_why(error)}", "See the log of LCH.")
+    except OSError as error:
+        return Finding("signature", "problem", f"no answer to a post with a wrong key: {why(error)}", "See the log of LCH.")
     if answer.status == 401:
         return Finding("signature", "ok", "what is signed with another key gets 401, as it should")
     if answer.status == 200:
@@ -167,11 +126,11 @@ def _bad_signature(address: str, settings: Settings) -> Finding:
 
 def _web_socket(address: str) -> Finding:
     """Does an upgrade get through? The connection that opens is closed at once."""
-    line = Line.to(address, timeout_seconds=_CONNECT_SECONDS)
+    line = Line.to(address, timeout_seconds=CONNECT_SECONDS)
     try:
-        status = within(_MOST_SECONDS, lambda: _upgrade_status(line))
+        status = within(MOST_SECONDS, lambda: _upgrade_status(line))
     except (OSError, http.client.HTTPException) as error:
-        return Finding("websocket", "warning", f"no WebSocket opens: {_why(error)}", _UPGRADE_ADVICE)
+        return Finding("websocket", "warning", f"no WebSocket opens: {why(error)}", _UPGRADE_ADVICE)
     if status == 101:
         return Finding("websocket", "ok", "WebSockets get through")
     return Finding("websocket", "warning", f"no WebSocket opens: the answer is {status} instead of 101", _UPGRADE_ADVICE)
@@ -195,34 +154,11 @@ def _upgrade_status(line: Line) -> int:
     return line.request("GET", context, extra).status
 
 
-def _signed_post(address: str, token: str) -> _Answer:
+def _signed_post(address: str, token: str) -> Answer:
     body = json.dumps({"type": "typing_indicator", "customer_id": f"lch-doctor-{uuid.uuid4()}"})
-    return _ask("POST", address, body=body, headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"})
-
-
-def _ask(
-    method: str, url: str, *, body: str | None = None, headers: dict[str, str] | None = None, trust_environment: bool = True
-) -> _Answer:
-    """:raises OSError: among them requests's errors and TimeoutError."""
-
-    def ask() -> _Answer:
-        with requests.Session() as session:
-            session.trust_env = trust_environment
-            # A .netrc file must not replace the Authorization header.
-            session.auth = lambda request: request
-            timeout = (_CONNECT_SECONDS, _READ_SECONDS)
-            with session.request(
-                method, url, data=body, headers=headers, timeout=timeout, allow_redirects=False, stream=True
-            ) as response:
-                start = response.raw.read(_MOST_BYTES, decode_content=True)
-                text = start.decode("utf-8", "replace")
-                return _Answer(response.status_code, text, response.headers.get("Location", ""))
-
-    return within(_MOST_SECONDS, ask)
-
-
-def _why(error: BaseException) -> str:
-    return cause_in_words(error) or type(error).__name__
+    return ask_hook(
+        "POST", address, body=body, headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    )
 
 
 def _error_in(text: str) -> str:
@@ -231,15 +167,3 @@ def _error_in(text: str) -> str:
         return str(json.loads(text)["error"])
     except (ValueError, KeyError, TypeError):
         return text
-
-
-def _is_free(port: int) -> bool:
-    """Could LCH listen there? (A port below 1024 may be free and still not for everybody.)"""
-    with socket.socket() as probe:
-        if os.name == "posix":
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("", port))
-        except OSError as error:
-            return error.errno != errno.EADDRINUSE
-    return True

@@ -1,0 +1,112 @@
+"""Figures of the last minutes, for the console's plots: one small row every two seconds. No I/O."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from lchook.metrics import Metrics
+
+EVERY_SECONDS = 2.0
+KEPT = 300
+# Of a busy hook's answers, the latest say enough.
+_MOST_ANSWERS = 2_000
+
+
+class Sample(NamedTuple):
+    """A row. `at` is in milliseconds since 1970; rates are per second since the row before; DMS's times are in
+    milliseconds, None where it answered nothing."""
+
+    at: int
+    connections: int
+    customers: int
+    to_dms: float
+    to_customer: float
+    delivered: float
+    failures: float
+    dms_p50: float | None
+    dms_p99: float | None
+
+
+class Totals(NamedTuple):
+    """Counts since the start."""
+
+    to_dms: int = 0
+    to_customer: int = 0
+    delivered: int = 0
+    failures: int = 0
+
+
+class Samples:
+    """The rows of the last ten minutes. `tick` is called by the process's clock."""
+
+    def __init__(
+        self, metrics: Metrics, *, clock: Callable[[], float] = time.monotonic, wall_clock: Callable[[], float] = time.time
+    ) -> None:
+        self._metrics = metrics
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._answers: deque[float] = deque(maxlen=_MOST_ANSWERS)
+        self._sampled_at: float | None = None
+        self._before = Totals()
+        self._read: Callable[[], tuple[int, int, Totals]] = lambda: (0, 0, Totals())
+        self.rows: deque[Sample] = deque(maxlen=KEPT)
+
+    def reads(self, read: Callable[[], tuple[int, int, Totals]]) -> None:
+        """Where connections, customers and counts come from."""
+        self._read = read
+
+    def dms_answered(self, seconds: float) -> None:
+        """DMS answered a post in so many seconds. In place of the histogram's `observe`, which it calls."""
+        self._metrics.dms_seconds.observe(seconds)
+        self._answers.append(seconds)
+
+    def tick(self) -> None:
+        """Add a row if it is time for one."""
+        now = self._clock()
+        if self._sampled_at is not None and now - self._sampled_at < EVERY_SECONDS - 0.1:
+            return
+        connections, customers, totals = self._read()
+        if self._sampled_at is not None:
+            seconds = now - self._sampled_at
+            rates = [round((after - before) / seconds, 2) for after, before in zip(totals, self._before, strict=True)]
+            answers, self._answers = self._answers, deque(maxlen=_MOST_ANSWERS)
+            times = sorted(answers)
+            row = Sample(
+                round(self._wall_clock() * 1000), connections, customers, *rates, _quantile(times, 0.5), _quantile(times, 0.99)
+            )
+            self.rows.append(row)
+        self._sampled_at, self._before = now, totals
+
+    def after(self, at: int) -> list[Sample]:
+        """The rows that are younger than that."""
+        return [row for row in list(self.rows) if row.at > at]
+
+
+def totals_of(to_dms: Mapping[Any, int], webhooks: Mapping[Any, int], deliveries: Mapping[str, int]) -> Totals:
+    """Counts for the plots from the parts' own.
+
+    :param to_dms: (type, outcome) → messages. :param webhooks: (type, HTTP status) → webhooks.
+    :param deliveries: what became of letters, by words.
+    """
+    messages, posts, letters = list(to_dms.items()), list(webhooks.items()), list(deliveries.items())
+    failures = (
+        sum(count for (_, outcome), count in messages if outcome != "sent")
+        + sum(count for (_, status), count in posts if status != "200")
+        + sum(count for what, count in letters if what == "acknowledgement_timeout" or what.startswith("dropped"))
+    )
+    return Totals(
+        to_dms=sum(count for (_, outcome), count in messages if outcome == "sent"),
+        to_customer=sum(count for (_, status), count in posts if status == "200"),
+        delivered=sum(count for what, count in letters if what.startswith("delivered")),
+        failures=failures,
+    )
+
+
+def _quantile(times: list[float], part: float) -> float | None:
+    """In milliseconds, by nearest rank."""
+    if not times:
+        return None
+    return round(times[min(len(times) - 1, int(part * len(times)))] * 1000, 2)

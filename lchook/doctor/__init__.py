@@ -1,0 +1,57 @@
+"""`flask --app wsgi doctor`: is everything as LCH needs it, and where not, what is to be done.
+
+This module only puts the checks in order. A check never raises, never takes long, and never shows a secret or a token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from config import Settings
+from lchook.doctor.dms import examine_dms
+from lchook.doctor.findings import Finding
+from lchook.doctor.port import examine_port
+from lchook.doctor.probe import probe
+from lchook.doctor.public_address import examine_public_address
+from lchook.doctor.settings import examine_settings
+from lchook.doctor.store import examine_store
+
+
+def examine(settings: Settings, *, folder: Path, with_probe: bool, public_url: str | None) -> Iterator[Finding]:
+    """All checks, each finding as soon as it is known.
+
+    :param folder: where `sqlite:` has its file.
+    :param with_probe: whether to post something to DMS.
+    :param public_url: where DMS reaches this hook; None to leave that out.
+    """
+    timeout_seconds = settings.dms_connect_timeout_seconds
+    yield from _guarded("settings", lambda: examine_settings(settings))
+    yield from _guarded(
+        "dms",
+        lambda: examine_dms(settings.dms_url, timeout_seconds=timeout_seconds, token_ttl_seconds=settings.jwt_ttl_seconds),
+    )
+    if with_probe:
+        yield from _guarded("probe", lambda: probe(settings))
+    else:
+        yield Finding("probe", "skipped", "DMS was not posted to: --probe posts a typing indicator for a test customer")
+    yield from _guarded("store", lambda: examine_store(settings, folder=folder))
+    yield from _guarded("port", lambda: examine_port(settings.port))
+    if public_url is not None:
+        yield from _guarded("webhook", lambda: examine_public_address(public_url, settings))
+    else:
+        yield Finding(
+            "webhook",
+            "skipped",
+            "not tried: --public-url https://… tries the address that DMS posts to, with a right and a wrong key",
+        )
+
+
+def _guarded(check: str, findings: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    try:
+        yield from findings()
+    except Exception as error:
+        # Whatever it is, the other checks are wanted too. Its text might quote a secret.
+        yield Finding(
+            check, "problem", f"the check itself failed ({type(error).__name__})", "This is a fault of LCH: report it."
+        )
