@@ -1,0 +1,107 @@
+"""`python -m benchmarks`: measure, print the table, leave it and the plots in results/."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from pathlib import Path
+
+from benchmarks import flows, growth, hooks, setups, sockets
+from benchmarks.bench import FULL, QUICK, Bench, connections_possible
+from benchmarks.hooks import Contender, StartError
+from benchmarks.load import LoadError
+from benchmarks.report import Row, table
+
+MEASURES: dict[str, Callable[[Bench], Awaitable[None]]] = {
+    "throughput": flows.throughput,
+    "latency": flows.latency,
+    "slow-dms": flows.slow_dms,
+    "connecting": sockets.connecting,
+    "idle-memory": sockets.idle_memory,
+    "many-idle": sockets.many_idle,
+    "customers": growth.customers,
+    "waiting": growth.waiting,
+    "start": setups.start,
+    "instances": setups.instances,
+    "stores": setups.stores,
+}
+RESULTS = hooks.HERE / "results"
+
+
+def main() -> None:
+    arguments = _parse()
+    node = hooks.node()
+    beside: Contender | None = None
+    if arguments.against is not None:
+        beside = Contender("other", arguments.against.resolve())
+    elif isinstance(node, str):
+        print(f"LCH alone, with nothing beside it: {node}.\n", flush=True)
+    else:
+        beside = node
+    lch = Contender("LCH", arguments.lch.resolve())
+    names = arguments.only or list(MEASURES)
+    connections_possible()
+    # Everything here is short-lived or lives to the end; a collection in between would show up as latency.
+    gc.disable()
+    bench, failures = asyncio.run(_run(lch, beside, names, quick=arguments.quick))
+    text = f"{_machine(arguments.quick)}\n\n{table(bench.rows)}\n"
+    print(f"\n{text}")
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "latest.md").write_text(text)
+    for name, svg in bench.charts.items():
+        (RESULTS / f"{name}.svg").write_text(svg)
+    if arguments.summary:
+        (RESULTS / "summary.md").write_text(f"# As `make bench` printed it\n\n{text}")
+    if failures:
+        sys.exit(f"failed: {', '.join(failures)}")
+
+
+async def _run(lch: Contender, beside: Contender | None, names: list[str], *, quick: bool) -> tuple[Bench, list[str]]:
+    bench = await Bench.begin(QUICK if quick else FULL, lch, beside, lambda text: print(text, flush=True))
+    failures = []
+    for name in names:
+        print(f"{name}: {(MEASURES[name].__doc__ or '').strip()}", flush=True)
+        started, known = time.monotonic(), len(bench.rows)
+        try:
+            await MEASURES[name](bench)
+        except (LoadError, StartError, OSError, TimeoutError) as error:
+            print(f"  FAILED: {type(error).__name__}: {error}", flush=True)
+            bench.rows.append(Row(f"{name}: failed", ""))
+            failures.append(name)
+        for line in table(bench.rows[known:]).splitlines()[2:] if bench.rows[known:] else []:
+            print(f"  {line}", flush=True)
+        print(f"  ({time.monotonic() - started:.0f} s)", flush=True)
+    return bench, failures
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure LCH beside a plain Node hook.")
+    parser.add_argument("--quick", action="store_true", help="a first look at everything, in less than two minutes")
+    parser.add_argument("--only", action="append", choices=list(MEASURES), metavar="NAME", help=", ".join(MEASURES))
+    parser.add_argument("--lch", type=Path, default=hooks.ROOT, metavar="FOLDER", help="measure the LCH in this folder")
+    parser.add_argument("--against", type=Path, metavar="FOLDER", help="beside another LCH instead of the Node hook")
+    parser.add_argument("--summary", action="store_true", help="write results/summary.md, too")
+    return parser.parse_args()
+
+
+def _machine(quick: bool) -> str:
+    node = ""
+    if shutil.which("node"):
+        node = ", Node " + subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    words = (
+        f"{datetime.now():%Y-%m-%d}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}{node}"
+    )
+    return words + (". A quick run: too few rounds to be quoted." if quick else "")
+
+
+if __name__ == "__main__":
+    main()

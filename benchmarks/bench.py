@@ -1,0 +1,137 @@
+"""What all measures share: how much to do, whom to measure, and where the rows go."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import resource
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from benchmarks.hooks import Contender, Server
+from benchmarks.load import Crowd
+from benchmarks.peers import Dms, Happenings
+from benchmarks.report import Row, Target
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is done. Times are seconds."""
+
+    rounds: int = 5
+    flood: float = 4.0
+    steady: float = 15.0
+    connected: int = 500
+    rate: float = 200.0
+    idle: int = 2_000
+    many_idle: int = 10_000
+    # More than one ping interval (25 s), so that every socket is pinged.
+    idle_hold: float = 30.0
+    busy_hold: float = 60.0
+    customers: tuple[int, ...] = (100, 1_000, 10_000)
+    waiting: tuple[int, ...] = (0, 1_000, 100_000)
+    starts: int = 7
+    growth_rounds: int = 3
+
+
+FULL = Plan()
+# For a first look: every measure runs, none has enough rounds to be quoted.
+QUICK = Plan(
+    rounds=1,
+    flood=0.8,
+    steady=2.0,
+    connected=200,
+    idle=300,
+    many_idle=1_000,
+    idle_hold=1.0,
+    busy_hold=2.0,
+    customers=(100, 1_000),
+    waiting=(0, 10_000),
+    starts=1,
+    growth_rounds=1,
+)
+
+
+@dataclass
+class Bench:
+    """One run."""
+
+    plan: Plan
+    lch: Contender
+    beside: Contender | None
+    dms_url: str
+    happenings: Happenings
+    say: Callable[[str], None]
+    rows: list[Row] = field(default_factory=list)
+    charts: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    async def begin(cls, plan: Plan, lch: Contender, beside: Contender | None, say: Callable[[str], None]) -> Bench:
+        happenings = Happenings()
+        return cls(plan, lch, beside, await Dms.listen(happenings), happenings, say)
+
+    @property
+    def contenders(self) -> list[Contender]:
+        return [self.lch] if self.beside is None else [self.lch, self.beside]
+
+    @contextlib.asynccontextmanager
+    async def crowd(
+        self,
+        contender: Contender,
+        customers: int = 0,
+        *,
+        instances: int = 1,
+        store: str = "",
+        prepare: Path | None = None,
+        **settings: str,
+    ) -> AsyncIterator[Crowd]:
+        """A hook (or several) that runs, and customers on it who have all spoken."""
+        servers: list[Server] = []
+        try:
+            for _ in range(instances):
+                servers.append(contender.start(self.dms_url, store=store, prepare=prepare, **settings))
+            crowd = Crowd(self.happenings, servers)
+            try:
+                if customers:
+                    await crowd.connect(customers)
+                await crowd.settle()
+                yield crowd
+            finally:
+                crowd.close()
+        finally:
+            Dms.delay_seconds = 0.0
+            for server in servers:
+                server.stop()
+            # Connections to what is gone are not a problem of what comes next.
+            await asyncio.sleep(0.1)
+            self.happenings.lost_connections, self.happenings.problems = 0, []
+            gc.collect()
+
+    def compare(self, what: str, unit: str, figures: Mapping[str, Sequence[float]], target: Target | None = None) -> None:
+        """A row: LCH beside the other hook, if there is one."""
+        beside = figures.get(self.beside.name, ()) if self.beside else ()
+        name = self.beside.name if self.beside else "Node"
+        self.rows.append(Row(what, unit, list(figures.get(self.lch.name, ())), list(beside), name, target))
+
+
+async def interleaved(
+    crowds: Mapping[T, Crowd], rounds: int, work: Callable[[Crowd], Awaitable[float]]
+) -> dict[T, list[float]]:
+    """Do it to each crowd in turn, every other round in the opposite order; the figures by crowd."""
+    figures: dict[T, list[float]] = {name: [] for name in crowds}
+    for number in range(rounds):
+        for name in reversed(crowds) if number % 2 else crowds:
+            figures[name].append(await work(crowds[name]))
+    return figures
+
+
+def connections_possible() -> int:
+    """How many sockets this process may have; as many as the system lets it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard - 500 if hard != resource.RLIM_INFINITY else 1_000_000

@@ -1,0 +1,129 @@
+"""Counting at both ends: what was promised, what arrived, how often, in which order; and where a repeat has its reason."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields
+
+from lchook.sandbox.inbox import Received
+from tests.support.chaos_clients import ChaosClient, Receipt
+
+_ACKNOWLEDGED = re.compile(r"acknowledged(?: late)? customer='([^']*)' message='([^']*)' socket='([^']*)'")
+
+
+@dataclass(slots=True)
+class Count:
+    """Of one flow. `problems` says in words what went wrong.
+
+    Of the doubled ones could not be avoided: `in_flight`, whose acknowledgement LCH never saw, for the connection or LCH itself
+    died before; `interrupted`, where LCH was killed between seeing it and noting it in the store; `unacknowledged`, by
+    clients that acknowledge nothing, and so leave nothing to go by when their connection dies.
+    """
+
+    messages: int = 0
+    lost: int = 0
+    doubled: int = 0
+    in_flight: int = 0
+    interrupted: int = 0
+    unacknowledged: int = 0
+    out_of_order: int = 0
+    # To DMS: how many were reported to their sender as failed.
+    failed: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def is_right(self) -> bool:
+        unavoidable = self.in_flight + self.interrupted + self.unacknowledged
+        return not self.lost and not self.out_of_order and self.doubled == unavoidable
+
+    def __iadd__(self, other: Count) -> Count:
+        for each in fields(self):
+            setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
+        return self
+
+
+class Acknowledgements:
+    """What the instances logged of acknowledgements: on which socket each letter's came, and whether that life was killed."""
+
+    def __init__(self, lives: Iterable[tuple[str, str]]) -> None:
+        """:param lives: the log of each, and "killed" or how else it ended."""
+        self._seen: dict[tuple[str, str, str], str] = {}
+        for log, end in lives:
+            for customer, message, sid in _ACKNOWLEDGED.findall(log):
+                self._seen[customer, message, sid] = end
+
+    def fate(self, customer_id: str, receipt: Receipt) -> str | None:
+        """How the life ended that saw the acknowledgement which the client sent; None where none saw it."""
+        return self._seen.get((customer_id, f"m{receipt.number}", receipt.sid))
+
+
+def to_customer(client: ChaosClient, kept: Sequence[int], acknowledgements: Acknowledgements) -> Count:
+    """:param kept: the numbers of the letters that LCH answered with 200, in that order."""
+    count = Count(messages=len(kept))
+    got: dict[int, list[Receipt]] = defaultdict(list)
+    last_on: dict[str, int] = {}
+    highest = -1
+    for receipt in client.receipts:
+        if receipt.number not in got:
+            if receipt.number < highest:
+                count.out_of_order += 1
+                count.problems.append(f"{client.customer_id}: {receipt.number} came after {highest}")
+            highest = max(highest, receipt.number)
+        if receipt.number <= last_on.get(receipt.sid, -1):
+            count.out_of_order += 1
+            count.problems.append(f"{client.customer_id}: {receipt.number} came after {last_on[receipt.sid]} on one socket")
+        last_on[receipt.sid] = receipt.number
+        got[receipt.number].append(receipt)
+    for number in kept:
+        if number not in got:
+            count.lost += 1
+            count.problems.append(f"{client.customer_id}: {number} never came")
+    for number, receipts in got.items():
+        for before, _again in zip(receipts, receipts[1:], strict=False):
+            count.doubled += 1
+            fate = acknowledgements.fate(client.customer_id, before)
+            if not before.acknowledged:
+                count.unacknowledged += 1
+            elif fate is None:
+                count.in_flight += 1
+            elif fate == "killed":
+                count.interrupted += 1
+            else:
+                count.problems.append(f"{client.customer_id}: {number} came again, though acknowledged on {before.sid}")
+    return count
+
+
+def to_dms(clients: Iterable[ChaosClient], received: Iterable[Received]) -> Count:
+    """A post that was answered with 200, or with nothing (reset, hung up), has reached DMS."""
+    count = Count()
+    reached: dict[str, list[tuple[int, int | None]]] = defaultdict(list)
+    for post in received:
+        if post.body.get("type") == "text" and post.status in (200, None):
+            reached[post.body["customer_id"]].append((post.body["message_id"], post.status))
+    for client in clients:
+        posts = reached[client.customer_id]
+        highest = -1
+        times: dict[int, int] = defaultdict(int)
+        for number, _ in posts:
+            times[number] += 1
+            if times[number] > 1:
+                count.doubled += 1
+                count.problems.append(f"{client.customer_id}: message {number} reached DMS again")
+            elif number < highest:
+                count.out_of_order += 1
+                count.problems.append(f"{client.customer_id}: message {number} reached DMS after {highest}")
+            highest = max(highest, number)
+        taken = {number for number, status in posts if status == 200}
+        for number, told in client.told.items():
+            count.messages += 1
+            if told.outcome is None:
+                count.lost += 1
+                count.problems.append(f"{client.customer_id}: nobody said what became of message {number}")
+            elif told.outcome["status"] == "failed":
+                count.failed += 1
+            elif number not in taken:
+                count.lost += 1
+                count.problems.append(f"{client.customer_id}: message {number} was called sent, and DMS has not taken it")
+    return count

@@ -1,0 +1,150 @@
+"""config.py: the settings from an environment and a .env file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from config import Settings, SettingsError, load
+
+REQUIRED = {"DMS_URL": "https://dms.example.com/in", "JWT_ISSUER": "conn-1", "JWT_SECRET": "s" * 32}
+
+
+def problems_of(**variables: str) -> dict[str, str]:
+    with pytest.raises(SettingsError) as caught:
+        load({**REQUIRED, **variables}, dotenv=None)
+    return caught.value.problems
+
+
+def test_three_variables_are_enough() -> None:
+    settings = load(REQUIRED, dotenv=None)
+
+    assert settings == Settings(dms_url="https://dms.example.com/in", jwt_issuer="conn-1", jwt_secret="s" * 32)
+    assert settings.port == 5600
+    assert settings.webhook_auth == "required"
+    assert settings.allowed_origins is None
+    assert settings.ack_timeout_seconds == 10
+    assert settings.jwt_ttl_seconds == 30
+
+
+def test_every_missing_variable_is_named_in_one_message() -> None:
+    with pytest.raises(SettingsError) as caught:
+        load({}, dotenv=None)
+
+    for name in ("DMS_URL", "JWT_ISSUER", "JWT_SECRET"):
+        assert f"{name}: is missing" in str(caught.value)
+
+
+def test_missing_and_wrong_variables_are_named_together() -> None:
+    with pytest.raises(SettingsError) as caught:
+        load({"DMS_URL": "ftp://dms", "JWT_ISSUER": "x", "PORT": "many"}, dotenv=None)
+
+    assert set(caught.value.problems) == {"DMS_URL", "JWT_SECRET", "PORT"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("DMS_URL", "dms.example.com/in"),
+        ("DMS_URL", "ftp://dms.example.com"),
+        ("DMS_URL", "https://"),
+        ("DMS_URL", "https://dms.example.com:port/"),
+        ("DMS_URL", "https://dms.example.com:99999/"),
+        ("DMS_URL", "https://dms.example.com/\u00e4"),
+        ("DMS_URL", "https://dms.example.com/\nX-Evil: 1"),
+        ("JWT_ISSUER", "conn\r\nX-Evil: 1"),
+        ("JWT_ISSUER", "caf\u00e9"),
+        ("ALLOWED_ORIGIN", "chat.example.com"),
+        ("ALLOWED_ORIGIN", "https://chat.example.com/path"),
+        ("ALLOWED_ORIGIN", "https://*.example.com"),
+        ("ALLOWED_ORIGIN", "https://a.example.com, *"),
+        ("ALLOWED_ORIGIN", "null"),
+        ("ALLOWED_ORIGIN", ","),
+        ("PORT", "0"),
+        ("PORT", "65536"),
+        ("PORT", "http"),
+        ("WEBHOOK_AUTH", "false"),
+        ("WEBHOOK_AUTH", "no"),
+        ("ACK_TIMEOUT", "0"),
+        ("ACK_TIMEOUT", "nan"),
+        ("ACK_TIMEOUT", "inf"),
+        ("ACK_TIMEOUT", "10s"),
+        ("JWT_TTL", "301"),
+        ("JWT_TTL", "1.5"),
+        ("DMS_CONNECT_TIMEOUT", "-1"),
+        ("DMS_READ_TIMEOUT", "0"),
+        ("MAX_MESSAGE_BYTES", "1"),
+        ("MAX_QUEUE_LENGTH", "0"),
+        ("LOG_LEVEL", "loud"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name_and_with_what_it_should_be(name: str, text: str) -> None:
+    problems = problems_of(**{name: text})
+
+    assert list(problems) == [name]
+    assert problems[name].startswith("is wrong: it should be ")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "field", "value"),
+    [
+        ("DMS_URL", "http://localhost:8080/x?y=1", "dms_url", "http://localhost:8080/x?y=1"),
+        ("ALLOWED_ORIGIN", "*", "allowed_origins", "*"),
+        ("ALLOWED_ORIGIN", "https://chat.example.com", "allowed_origins", ("https://chat.example.com",)),
+        ("ALLOWED_ORIGIN", "https://a.com, http://b:8080", "allowed_origins", ("https://a.com", "http://b:8080")),
+        # Browsers send origins in lower case, without a slash and without the usual port.
+        ("ALLOWED_ORIGIN", "HTTPS://Chat.Example.com:443/", "allowed_origins", ("https://chat.example.com",)),
+        ("ALLOWED_ORIGIN", "http://a.com:80", "allowed_origins", ("http://a.com",)),
+        ("ALLOWED_ORIGIN", "https://a.com:80", "allowed_origins", ("https://a.com:80",)),
+        ("PORT", " 10000 ", "port", 10000),
+        ("WEBHOOK_AUTH", "OFF", "webhook_auth", "off"),
+        ("ACK_TIMEOUT", "0.5", "ack_timeout_seconds", 0.5),
+        ("JWT_TTL", "60", "jwt_ttl_seconds", 60),
+        ("DMS_CONNECT_TIMEOUT", "2", "dms_connect_timeout_seconds", 2.0),
+        ("DMS_READ_TIMEOUT", "20.5", "dms_read_timeout_seconds", 20.5),
+        ("MAX_MESSAGE_BYTES", "5000", "max_message_bytes", 5000),
+        ("MAX_QUEUE_LENGTH", "7", "max_queue_length", 7),
+        ("LOG_LEVEL", "debug", "log_levels", {"": "DEBUG"}),
+    ],
+)
+def test_a_good_value_is_taken(name: str, text: str, field: str, value: object) -> None:
+    assert getattr(load({**REQUIRED, name: text}, dotenv=None), field) == value
+
+
+def test_no_value_shows_in_the_message_or_the_repr() -> None:
+    secret = "this is the secret"
+    with pytest.raises(SettingsError) as caught:
+        load({"DMS_URL": "https:/secret.example.com", "JWT_SECRET": secret, "PORT": "5600 12345"}, dotenv=None)
+
+    for value in (secret, "secret.example.com", "12345"):
+        assert value not in str(caught.value)
+    assert secret not in repr(load({**REQUIRED, "JWT_SECRET": secret}, dotenv=None))
+
+
+def test_the_dotenv_file_counts_where_the_environment_says_nothing(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text('# LCH\nDMS_URL=https://from.file/\nexport JWT_ISSUER="from file"\nJWT_SECRET=x\nPORT=1234\n')
+
+    settings = load({"DMS_URL": "https://from.environment/"}, dotenv=file)
+
+    assert settings.dms_url == "https://from.environment/"
+    assert settings.jwt_issuer == "from file"
+    assert settings.port == 1234
+
+
+def test_an_empty_variable_counts_as_none_and_switches_the_dotenv_file_off(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("ALLOWED_ORIGIN=*\nJWT_SECRET=x\n")
+
+    assert load({**REQUIRED, "ALLOWED_ORIGIN": ""}, dotenv=file).allowed_origins is None
+    with pytest.raises(SettingsError, match="JWT_SECRET: is missing"):
+        load({**REQUIRED, "JWT_SECRET": " "}, dotenv=file)
+
+
+def test_a_missing_dotenv_file_is_no_problem(tmp_path: Path) -> None:
+    assert load(REQUIRED, dotenv=tmp_path / "nothing").port == 5600
+
+
+def test_the_example_file_is_complete() -> None:
+    load({}, dotenv=Path(__file__).resolve().parents[2] / ".env.example")
