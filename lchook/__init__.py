@@ -17,7 +17,7 @@ from werkzeug.exceptions import HTTPException, InternalServerError
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import config
-from lchook import cli, health, webhook
+from lchook import cli, console, health, webhook
 from lchook.chat import FORWARDING_FAILED, Chat
 from lchook.dms import DmsClient
 from lchook.draining import Draining
@@ -81,13 +81,18 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         ttl_seconds=settings.mailbox_ttl_seconds,
         size=settings.mailbox_size,
     )
-    retrying = RetryingDms(dms, budget_seconds=settings.retry_budget_seconds, on_answer=metrics.dms_seconds.observe)
+    samples = console.Samples(metrics) if settings.console_token else None
+    on_answer = samples.dms_answered if samples else metrics.dms_seconds.observe
+    retrying = RetryingDms(dms, budget_seconds=settings.retry_budget_seconds, on_answer=on_answer)
     to_dms = ToDms(retrying, store, start_task=server.start_background_task, max_queue_length=settings.max_queue_length)
     guard = EngineGuard(
         server,
         packet_rates=Rates(settings.socket_rate),
+        # Twice the rate at which `Chat` refuses, in words, those that get as far as that.
+        connection_rates=Rates(2 * settings.connection_rate),
         connect_timeout_seconds=settings.connect_timeout_seconds,
         refusal=lambda reason: ["serverError", FORWARDING_FAILED, {"status": "rejected", "error": reason}],
+        on_connection=lambda: ticker.start(),
     )
 
     def emit(sid: str, payload: dict[str, Any], acknowledged: Callable[..., None]) -> None:
@@ -136,6 +141,20 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         health.create_blueprint(store=store, draining=draining, metrics=metrics, metrics_token=settings.metrics_token)
     )
     _publish(metrics, store, chat, guard, to_dms, to_customer, retrying)
+    if samples is not None:
+        console.init_app(
+            app,
+            socketio,
+            settings,
+            samples=samples,
+            metrics=metrics,
+            ticker=ticker,
+            chat=chat,
+            to_dms=to_dms,
+            to_customer=to_customer,
+            store=store,
+            guard=guard,
+        )
     if settings.proxy_hops:
         hops = settings.proxy_hops
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
@@ -176,8 +195,14 @@ def _doorkeeper(settings: config.Settings) -> Doorkeeper:
     return Doorkeeper(tokens=tokens, anonymous=settings.anonymous_customers, key=key)
 
 
-def _origins(settings: config.Settings) -> str | list[str] | None:
-    return list(settings.allowed_origins) if isinstance(settings.allowed_origins, tuple) else settings.allowed_origins
+def _origins(settings: config.Settings) -> str | list[str] | Callable[[str, dict[str, Any]], bool] | None:
+    allowed = settings.allowed_origins
+    if not isinstance(allowed, tuple):
+        return allowed
+    if settings.console_token:
+        # The console is a page of this hook's own.
+        return lambda origin, environ: origin in allowed or origin.partition("://")[2] == environ.get("HTTP_HOST")
+    return list(allowed)
 
 
 def _async_mode() -> str:

@@ -30,8 +30,9 @@ log = Log(__name__)
 FORWARDING_FAILED = "Error forwarding request to external API"
 # One page may show a few customers (a person changes roles in a demo), not hundreds.
 _MOST_CUSTOMERS = 50
-# A client that has itself sent things and does not read them must not fill the memory.
-_MOST_UNSENT_ECHOES = 50
+# A client that has itself sent things and does not read them must not fill the memory: no echo while so many characters
+# wait to be sent to it.
+_MOST_UNSENT_CHARACTERS = 250_000
 
 
 @dataclass(slots=True)
@@ -59,7 +60,7 @@ class Chat(OrderedNamespace):
         clock: Callable[[], float] = time.time,
     ) -> None:
         """:param close: closes a socket in the way that makes its client connect again.
-        :param unsent: how many packets wait to be sent to a socket.
+        :param unsent: how many characters wait to be sent to a socket.
         """
         super().__init__("/")
         self._doorkeeper = doorkeeper
@@ -115,7 +116,7 @@ class Chat(OrderedNamespace):
             self._client_message(sid, args, acknowledge)
         elif event == "serverMessage":
             # The Node program sends these back, and its clients may rely on it.
-            if self._unsent(sid) > _MOST_UNSENT_ECHOES:
+            if self._unsent(sid) > _MOST_UNSENT_CHARACTERS:
                 acknowledge(Outcome("rejected", error="too many echoes are waiting: read them first").as_dict())
                 return
             self._emit(sid, "serverMessage", *args)

@@ -92,13 +92,13 @@ def _token(settings: Settings) -> click.Group:
         click.echo(f"Authorization: Bearer {signed}\nconnection_id: {settings.jwt_issuer}" if header else signed)
 
     @click.command("explain")
-    @click.argument("text", metavar="[TOKEN|-]", default="-", type=str)
+    @click.argument("text", metavar="[TOKEN|-]", default="-")
     @click.option("--json", "in_json", is_flag=True, help="One JSON object instead of lines.")
     def explain_token(text: str, in_json: bool) -> None:
         """Say what is wrong with a token, or that nothing is. Without one, or with -, it is read from standard input, and so
         stays out of the shell's history. The exit status is 0 where LCH accepts it, else 1."""
         if text == "-":
-            text = click.get_text_stream("stdin", errors="replace").read(100_000)
+            text = sys.stdin.buffer.read(100_000).decode("utf-8", "replace")
         findings = list(explain(text, settings))
         if in_json:
             click.echo(as_json(findings))

@@ -13,11 +13,11 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-from engineio.packet import Packet as EnginePacket
 from socketio import packet
 
+from lchook import engine_mended  # noqa: F401  # for what it does
 from lchook.logs import Log
-from lchook.messages import strict_json
+from lchook.messages import MOST_LEVELS, is_deeper_than, strict_json
 from lchook.rates import Rates
 
 log = Log(__name__)
@@ -28,35 +28,23 @@ _EVENT_WITH_ID = re.compile(r"(?:2|5\d{1,15}-)(\d{1,15})\[")
 # An acknowledgement in the default namespace.
 _ACKNOWLEDGEMENT = re.compile(r"3(\d{1,15})\[")
 _BINARY = ("5", "6")
-_ACK = "3"
+_ACK_WITH_ID = re.compile(r"3(\d{1,15})\[")
 # Packets that wait to be sent to one client. Whoever lets more pile up does not read.
 _MOST_UNSENT_PACKETS = 2_000
-_UNKNOWN_TYPE = 99
-
-
-def _tolerate_broken_packets() -> None:
-    """Let a packet that the engine (4.15.1) cannot decode be one of an unknown type, which it passes over.
-
-    Its exception would end the WebSocket's greenlet with a trace in the log, and leave writer and session behind.
-    """
-    decode = EnginePacket.decode
-
-    def decode_anything(self: Any, encoded: Any) -> None:
-        try:
-            decode(self, encoded)
-        except (ValueError, RecursionError):
-            self.packet_type, self.data = _UNKNOWN_TYPE, None
-
-    EnginePacket.decode = decode_anything
-
-
-_tolerate_broken_packets()
+# What a waiting packet costs besides its characters.
+_PACKET_OVERHEAD = 500
 
 
 class StrictJson:
-    """The JSON module of the Socket.IO server: takes no NaN and no number that overflows."""
+    """The JSON module of the Socket.IO server: takes no NaN, no number that overflows, and nothing nested too deeply."""
 
-    loads = staticmethod(strict_json)
+    @staticmethod
+    def loads(text: str) -> Any:
+        value = strict_json(text)
+        if text.count("{") + text.count("[") > MOST_LEVELS and is_deeper_than(MOST_LEVELS, value):
+            raise ValueError("nested too deeply")
+        return value
+
     dumps = staticmethod(json.dumps)
     JSONDecodeError = json.JSONDecodeError
 
@@ -69,20 +57,29 @@ class EngineGuard:
         server: Any,
         *,
         packet_rates: Rates,
+        connection_rates: Rates,
         connect_timeout_seconds: float,
         refusal: Callable[[str], list[Any]],
+        on_connection: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """:param server: python-socketio's server, initialised.
+        :param connection_rates: of engine connections, by address; those that are too many cannot be told in words.
         :param refusal: the event (name, arguments) that tells a client in words what was wrong.
         """
         self._server = server
         self._rates = packet_rates
+        self._connection_rates = connection_rates
         self._connect_timeout_seconds = connect_timeout_seconds
         self._refusal = refusal
+        self._on_connection = on_connection
         self._clock = clock
         # Engine connections without a Socket.IO connection, oldest first.
         self._unfinished: OrderedDict[str, float] = OrderedDict()
+        # Those that are being closed because they do not read.
+        self._not_reading: set[str] = set()
+        # Those that have sent what is no Socket.IO: it is logged once each.
+        self._talking_rubbish: set[str] = set()
         self.counts: Counter[str] = Counter()
         server.eio.on("connect", self._connected)
         server.eio.on("message", self._message)
@@ -96,21 +93,22 @@ class EngineGuard:
             if since > before:
                 return
             del self._unfinished[eio_sid]
-            if self._socket_of(eio_sid) is None:
+            if not self._is_connected(eio_sid):
                 self.counts["never_connected"] += 1
                 log.info(f"an engine connection is closed: it did not connect within {self._connect_timeout_seconds:g} s")
                 self._close_engine(eio_sid)
 
-    def close(self, sid: str) -> None:
+    def close(self, sid: str, namespace: str = _NAMESPACE) -> None:
         """Close a socket so that its client connects again by itself."""
-        eio_sid = self._server.manager.eio_sid_from_sid(sid, _NAMESPACE)
+        eio_sid = self._server.manager.eio_sid_from_sid(sid, namespace)
         if eio_sid is not None:
             self._close_engine(eio_sid)
 
-    def unsent(self, sid: str) -> int:
-        """How many packets wait to be sent to the client."""
-        eio_socket = self._server.eio.sockets.get(self._server.manager.eio_sid_from_sid(sid, _NAMESPACE))
-        return 0 if eio_socket is None else eio_socket.queue.qsize()
+    def unsent(self, sid: str, namespace: str = _NAMESPACE) -> int:
+        """How many characters, about, wait to be sent to the client."""
+        eio_socket = self._server.eio.sockets.get(self._server.manager.eio_sid_from_sid(sid, namespace))
+        waiting = () if eio_socket is None else list(eio_socket.queue.queue)
+        return sum(_PACKET_OVERHEAD + len(packet.data or "") for packet in waiting if packet is not None)
 
     def reads(self, sid: str) -> bool:
         """Does the client take what it is sent? One that lets too much pile up is closed."""
@@ -118,18 +116,27 @@ class EngineGuard:
         eio_socket = self._server.eio.sockets.get(eio_sid)
         if eio_socket is None or eio_socket.queue.qsize() < _MOST_UNSENT_PACKETS:
             return True
+        if eio_sid in self._not_reading:
+            return False
+        self._not_reading.add(eio_sid)
         self.counts["not_reading"] += 1
         log.warning("the socket is closed: it does not read what it is sent", socket=sid)
         self._close_engine(eio_sid)
         return False
 
     def _connected(self, eio_sid: str, environ: dict[str, Any]) -> Any:
+        self._on_connection()
+        if not self._connection_rates.allows(environ.get("REMOTE_ADDR") or ""):
+            self.counts["connections_too_many"] += 1
+            return "too many connections from your address: try again in a few seconds"
         self._unfinished[eio_sid] = self._clock()
         return self._server._handle_eio_connect(eio_sid, environ)
 
     def _disconnected(self, eio_sid: str, reason: str) -> None:
         self._unfinished.pop(eio_sid, None)
         self._rates.forget(eio_sid)
+        self._talking_rubbish.discard(eio_sid)
+        self._not_reading.discard(eio_sid)
         self._server._handle_eio_disconnect(eio_sid, reason)
 
     def _message(self, eio_sid: str, data: Any) -> None:
@@ -144,7 +151,7 @@ class EngineGuard:
             if sid is not None:
                 self._server.manager.trigger_callback(sid, int(acknowledged[1]), [])
             return
-        if data[:1] != _ACK and not self._rates.allows(eio_sid):
+        if not self._is_expected_ack(eio_sid, data) and not self._rates.allows(eio_sid):
             self.counts["packets_too_many"] += 1
             self._refuse(eio_sid, data, f"too many messages: at most {self._rates.per_second:g} a second, more in bursts")
             return
@@ -152,14 +159,21 @@ class EngineGuard:
             self._server._handle_eio_message(eio_sid, data)
         except Exception as error:
             # Whatever it is, it came of this packet. The engine would log it with its trace and tell the client nothing.
-            log.warning("a packet that is no Socket.IO", socket=self._socket_of(eio_sid), kind=type(error).__name__)
+            if eio_sid not in self._talking_rubbish and eio_sid in self._server.eio.sockets:
+                self._talking_rubbish.add(eio_sid)
+                log.warning("a packet that is no Socket.IO", socket=self._socket_of(eio_sid), kind=type(error).__name__)
             self._refuse(eio_sid, data, "the packet is not readable: send Socket.IO with plain JSON, not nested too deeply")
         if eio_sid not in self._unfinished:
-            if self._socket_of(eio_sid) is None and eio_sid in self._server.eio.sockets:
+            if not self._is_connected(eio_sid) and eio_sid in self._server.eio.sockets:
                 # It left the namespace and stays on the line.
                 self._unfinished[eio_sid] = self._clock()
-        elif self._socket_of(eio_sid) is not None:
+        elif self._is_connected(eio_sid):
             del self._unfinished[eio_sid]
+
+    def _is_expected_ack(self, eio_sid: str, data: str) -> bool:
+        """Is this the acknowledgement of something that the client was sent? There are no more of those than that."""
+        ack = _ACK_WITH_ID.match(data)
+        return ack is not None and int(ack[1]) in self._server.manager.callbacks.get(self._socket_of(eio_sid), ())
 
     def _refuse(self, eio_sid: str, data: Any, reason: str) -> None:
         self.counts["packets_refused"] += 1
@@ -177,6 +191,13 @@ class EngineGuard:
     def _socket_of(self, eio_sid: str) -> str | None:
         sid: str | None = self._server.manager.sid_from_eio_sid(eio_sid, _NAMESPACE)
         return sid
+
+    def _is_connected(self, eio_sid: str) -> bool:
+        """To any namespace? Chat clients are found in the first."""
+        if self._socket_of(eio_sid) is not None:
+            return True
+        manager = self._server.manager
+        return any(manager.sid_from_eio_sid(eio_sid, name) for name in self._server.namespace_handlers if name != _NAMESPACE)
 
     def _close_engine(self, eio_sid: str) -> None:
         eio_socket = self._server.eio.sockets.get(eio_sid)

@@ -232,6 +232,20 @@ class Handler(WebSocketHandler, PyWSGIHandler):  # type: ignore[misc]  # neither
             return "400 Bad Request", "Sec-WebSocket-Key must be 16 bytes in base64"
         return None
 
+    def _write_with_headers(self, data: bytes) -> None:
+        """Head and body in one piece: pywsgi's way is a system call for each."""
+        self.headers_sent = True
+        self.finalize_headers()
+        head = [b"HTTP/1.1 ", self.status, b"\r\n"]
+        for name, value in self.response_headers:
+            head += (name, b": ", value, b"\r\n")
+        head.append(b"\r\n")
+        if data and self.response_use_chunked:
+            head += (b"%x\r\n" % len(data), data, b"\r\n")
+        elif data:
+            head.append(data)
+        self._sendall(b"".join(head))
+
     def open_websocket(self) -> None:
         """Answer that the protocol is switched, unless that is done."""
         if not self.headers_sent:

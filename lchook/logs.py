@@ -130,10 +130,10 @@ def set_up_logs(levels: dict[str, str], log_format: str, *, show_text: bool) -> 
             logger.propagate = False
     for name, level in levels.items():
         logging.getLogger(f"lchook.{name}" if name else "lchook").setLevel(level)
-    # They log whole packets on INFO, and with them what customers say. Where its own logger has no level, python-engineio
-    # (4.15.1) adds a handler that writes what clients send, escape sequences and all.
+    # On INFO they log whole packets, and with them what customers say; their warnings are of what single clients do. Where
+    # its own logger has no level, python-engineio (4.15.1) adds a handler that writes escape sequences as they come.
     for name in ("engineio", "engineio.server", "socketio", "socketio.server"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def people_line(at: float, level: str, part: str, what: Said | str, error: str | None) -> str:

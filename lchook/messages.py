@@ -26,6 +26,8 @@ FIELDS_TO_DMS = (
 )
 
 MOST_CUSTOMER_ID = 256
+# Of a message_id or a type. Both are kept and sent back.
+_MOST_NAME = 256
 END_OF_SESSION = "customer_end_session"
 # Deeper JSON can be read, but Python runs out of stack where Socket.IO writes it again.
 MOST_LEVELS = 100
@@ -82,12 +84,12 @@ def dms_from_client(message: object, *, max_bytes: int, speaker: Callable[[str],
         raise MessageError(
             f"customer_id must be a string of at most {MOST_CUSTOMER_ID} characters (empty for a customer without a name)"
         )
-    if not isinstance(type_, str) or not type_:
-        raise MessageError('type must be a string, such as "text"')
+    if not isinstance(type_, str) or not 0 < len(type_) <= _MOST_NAME:
+        raise MessageError(f'type must be a string, such as "text", of at most {_MOST_NAME} characters')
     if not isinstance(fields.get("customer_name", ""), str):
         raise MessageError("customer_name must be a string")
     if "message_id" in fields and not _is_id(fields["message_id"]):
-        raise MessageError("message_id must be a number or a string that is not empty")
+        raise MessageError(f"message_id must be a number or a string, of 1 to {_MOST_NAME} characters")
     if "postback" in fields and not isinstance(fields["postback"], (str, int, float)):
         raise MessageError("postback must be the payload of a menu item, a string")
     if not isinstance(fields.get("context_data", {}), dict):
@@ -123,7 +125,7 @@ def customer_from_dms(body: bytes) -> MessageToCustomer:
     if not isinstance(payload, dict):
         raise MessageError("the body must be a JSON object")
     # Most bodies have fewer brackets than they may have levels: those need no closer look.
-    if body.count(b"{") + body.count(b"[") > MOST_LEVELS and _is_deeper_than(MOST_LEVELS, payload):
+    if body.count(b"{") + body.count(b"[") > MOST_LEVELS and is_deeper_than(MOST_LEVELS, payload):
         raise MessageError(f"the body must not be nested more than {MOST_LEVELS} levels deep")
     customer_id = payload.get("customer_id")
     if not is_customer_id(customer_id):
@@ -138,7 +140,8 @@ def is_customer_id(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and len(value) <= MOST_CUSTOMER_ID and not _SURROGATE.search(value)
 
 
-def _is_deeper_than(most_levels: int, value: object) -> bool:
+def is_deeper_than(most_levels: int, value: object) -> bool:
+    """Are there objects and lists inside each other, more than so many?"""
     level = [value]
     for _ in range(most_levels):
         level = [
@@ -155,7 +158,9 @@ def _is_deeper_than(most_levels: int, value: object) -> bool:
 def _is_id(value: object) -> bool:
     if isinstance(value, float):
         return math.isfinite(value)
-    return isinstance(value, (int, str)) and not isinstance(value, bool) and value != ""
+    if isinstance(value, str):
+        return 0 < len(value) <= _MOST_NAME
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**_MOST_NAME
 
 
 def _texts(value: object) -> list[str]:

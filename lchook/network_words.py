@@ -20,6 +20,7 @@ _CERTIFICATE_WORDS = {
     62: "its certificate is for another name",
     64: "its certificate is for another address",
 }
+_NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE")
 _ERRNO_WORDS = {
     errno.ECONNREFUSED: "it refused the connection: nothing listens there",
     errno.ECONNRESET: "it cut the connection",
@@ -41,7 +42,7 @@ def cause_in_words(error: BaseException | None) -> str:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return _CERTIFICATE_WORDS.get(cause.verify_code, "its certificate does not pass the checks")
         if isinstance(cause, ssl.SSLError):
-            no_tls = cause.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE")
+            no_tls = getattr(cause, "reason", "") in _NO_TLS
             return "it speaks no TLS on that port" if no_tls else "the TLS handshake failed"
         if isinstance(cause, socket.gaierror):
             return "its name does not resolve"

@@ -59,8 +59,9 @@ class _Customer:
 
     customer_id: str
     sid: str | None = None
-    # How often they spoke, or came back: tells whether they did so while the store was asked.
+    # How often they spoke, or came back (tells whether they did so while the store was asked), and when last.
     came: int = 0
+    came_at: float = 0.0
     # The store could not be told that they are here.
     unclaimed: bool = False
     # Letters on their way, by number; and those done of which the store could not be told yet.
@@ -124,6 +125,7 @@ class ToCustomer:
                 customer = self._customers[customer_id] = _Customer(customer_id)
             with customer.lock:
                 customer.came += 1
+                customer.came_at = self._clock()
                 before = customer.sid
                 if before == sid:
                     return
@@ -139,7 +141,7 @@ class ToCustomer:
         """The customer is back on this socket, and has not said anything yet: this instance delivers from now on."""
         self.speaks_on(customer_id, sid)
         try:
-            self._store.claim(customer_id)
+            self._store.claim(customer_id, seconds_ago=0)
         except StoreError as error:
             log.error("the customer cannot be claimed now", customer=customer_id, reason=error)
             self._claim_later(customer_id)
@@ -261,6 +263,11 @@ class ToCustomer:
         """How many letters are on their way."""
         return sum(len(customer.on_the_way) for customer in list(self._customers.values()))
 
+    def whereabouts(self, customer_id: str) -> tuple[bool, int]:
+        """Is the customer here, and how many letters are on their way to them?"""
+        customer = self._customers.get(customer_id)
+        return (False, 0) if customer is None else (customer.sid is not None, len(customer.on_the_way))
+
     # Time
 
     def tick(self) -> None:
@@ -350,7 +357,7 @@ class ToCustomer:
             return
         came, after = customer.came, customer.sent_up_to
         if customer.unclaimed:
-            self._store.claim(customer.customer_id)
+            self._store.claim(customer.customer_id, seconds_ago=self._clock() - customer.came_at)
             customer.unclaimed = False
         fetched = self._store.fetch(customer.customer_id, after, _FETCH_AT_ONCE)
         if fetched.state == "elsewhere":
@@ -488,7 +495,8 @@ class ToCustomer:
         """The customer has no socket here any more."""
         customer_id = customer.customer_id
         with customer.lock:
-            waiting = bool(customer.on_the_way) or customer.sending
+            # While the store has letters that are done, nobody else may send them.
+            waiting = bool(customer.on_the_way or customer.done) or customer.sending
         try:
             self._store.leave(customer_id, waiting=waiting)
         except StoreError as error:
@@ -501,7 +509,7 @@ class ToCustomer:
         back = self._customers.get(customer_id)
         if back is not None and back.sid is not None:
             # They came back while the store was told: it may have heard of both in the wrong order.
-            self.resume(customer_id, back.sid)
+            self._claim_later(customer_id)
 
     def _forget_if_idle(self, customer: _Customer) -> None:
         with self._lock, customer.lock:

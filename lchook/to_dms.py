@@ -71,6 +71,7 @@ class _Waiting:
     key: str | None
     arrival: Arrival
     done: list[Done]
+    since: float = field(default_factory=time.monotonic)
 
 
 @dataclass(slots=True)
@@ -160,7 +161,7 @@ class ToDms:
             return Outcome("rejected", error=f"more than {self._max_queue_length} messages are waiting: slow down"), False
         ticket = str(next(self._tickets))
         try:
-            arrival = self._store.arrive(message.customer_id, ticket, key)
+            arrival = self._store.arrive(message.customer_id, ticket, key, seconds_ago=0)
         except StoreError as error:
             log.error(
                 "not forwarded: storage failed", customer=message.customer_id, message=message.message_id, reason=error
@@ -255,7 +256,9 @@ class ToDms:
                     if turn is None:
                         waiting.arrival = Arrival("pending")
                 if waiting.arrival.state == "pending":
-                    waiting.arrival = self._store.arrive(message.customer_id, waiting.ticket, waiting.key)
+                    waiting.arrival = self._store.arrive(
+                        message.customer_id, waiting.ticket, waiting.key, seconds_ago=time.monotonic() - waiting.since
+                    )
                 failing_since = None
             except StoreError as error:
                 if failing_since is None:

@@ -23,7 +23,9 @@ _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0
 _PROTOCOL_ERROR, _NOT_UTF8, _TOO_BIG = 1002, 1007, 1009
 _MOST_CONTROL_BYTES = 125
 # A client that always has more to read would keep all others waiting: gevent only switches where it has to wait.
-_FRAMES_IN_A_ROW = 32
+# A frame counts as so many bytes, besides its own.
+_BYTES_IN_A_ROW = 64_000
+_FRAME_BYTES = 2_000
 # How long a client has to hang up after it was told that the connection is closed.
 _HANG_UP_SECONDS = 5.0
 
@@ -42,7 +44,7 @@ class BoundedWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has
     It opens when the application first uses it, so that an application that does not want it can answer in HTTP.
     """
 
-    __slots__ = ("_frames", "_reading", "_writing")
+    __slots__ = ("_in_a_row", "_reading", "_writing")
 
     # Set by the worker from the settings.
     max_bytes = 1_000_000
@@ -58,7 +60,7 @@ class BoundedWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has
         # A pong must not come between the pieces of a message that another greenlet is sending.
         self._writing = RLock()
         self._reading = False
-        self._frames = 0
+        self._in_a_row = 0
 
     def receive(self) -> str | bytes | None:
         """The next message, or `None` where the connection is closed or its client broke the protocol."""
@@ -108,8 +110,8 @@ class BoundedWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has
         size = 0
         kind = None
         while True:
-            self._frames += 1
-            if self._frames % _FRAMES_IN_A_ROW == 0:
+            if self._in_a_row > _BYTES_IN_A_ROW:
+                self._in_a_row = 0
                 gevent.sleep(0)
             head = self._read(2)
             if head is None:
@@ -129,6 +131,7 @@ class BoundedWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has
                 length = int.from_bytes(extended, "big")
             if size + length > self.max_bytes:
                 raise _ViolationError(_TOO_BIG)
+            self._in_a_row += _FRAME_BYTES + length
             masked = self._read(4 + length)
             if masked is None:
                 return None

@@ -13,16 +13,17 @@ from typing import Any, Literal
 from lchook.logs import Event
 
 Flow = Literal["to_dms", "to_customer", "connections", "other"]
-# `begun`: a message has come in. `done`: its peer has it. `held`: it waits. `lost`: it failed, was refused or dropped.
-Outcome = Literal["begun", "done", "held", "lost", "none"]
+# `under_way`: a message has come in, or has been sent. `done`: its peer has it. `held`: it waits. `lost`: it failed, was
+# refused or dropped.
+Outcome = Literal["under_way", "done", "held", "lost", "none"]
 
 FLOWS: tuple[Flow, ...] = ("to_dms", "to_customer", "connections", "other")
-OUTCOMES: tuple[Outcome, ...] = ("begun", "done", "held", "lost", "none")
+OUTCOMES: tuple[Outcome, ...] = ("under_way", "done", "held", "lost", "none")
 LEVELS = ("info", "warning", "error")
 
 # (part, beginning of the text) → flow and outcome.
 MEANINGS: dict[tuple[str, str], tuple[Flow, Outcome]] = {
-    ("chat", "received from the customer"): ("to_dms", "begun"),
+    ("chat", "received from the customer"): ("to_dms", "under_way"),
     ("chat", "clientMessage rejected"): ("to_dms", "lost"),
     ("to_dms", "to DMS: sent"): ("to_dms", "done"),
     ("to_dms", "to DMS: failed"): ("to_dms", "lost"),
@@ -30,19 +31,22 @@ MEANINGS: dict[tuple[str, str], tuple[Flow, Outcome]] = {
     ("to_dms", "not forwarded: storage failed"): ("to_dms", "lost"),
     ("to_dms", "forwarding failed"): ("to_dms", "lost"),
     ("to_dms", "a message waits for the store"): ("to_dms", "held"),
-    ("webhook", "received from DMS"): ("to_customer", "begun"),
+    ("webhook", "received from DMS"): ("to_customer", "under_way"),
     ("webhook", "a webhook was refused"): ("to_customer", "lost"),
     ("webhook", "the message cannot be kept"): ("to_customer", "lost"),
     ("to_customer", "kept until the customer comes"): ("to_customer", "held"),
     ("to_customer", "kept; another instance"): ("to_customer", "held"),
     ("to_customer", "letters wait for the next socket"): ("to_customer", "held"),
     ("to_customer", "letters cannot be fetched now"): ("to_customer", "held"),
+    ("to_customer", "sent to the customer"): ("to_customer", "under_way"),
     ("to_customer", "acknowledged"): ("to_customer", "done"),
-    ("to_customer", "not acknowledged within"): ("to_customer", "lost"),
+    # It is kept all the same, and may yet arrive.
+    ("to_customer", "not acknowledged within"): ("to_customer", "held"),
     ("to_customer", "mailbox full"): ("to_customer", "lost"),
     ("to_customer", "letters are dropped"): ("to_customer", "lost"),
-    ("to_customer", "the customer ended the session"): ("to_customer", "lost"),
+    ("to_customer", "the customer ended the session"): ("to_customer", "none"),
     ("to_customer", "a message that is not kept is lost"): ("to_customer", "lost"),
+    ("chat", "connection refused"): ("connections", "lost"),
     ("to_customer", "mapping removed"): ("connections", "none"),
     ("to_customer", "now on another instance"): ("connections", "none"),
 }
@@ -157,7 +161,9 @@ def shown(number: int, event: Event, masks: Masks) -> dict[str, Any]:
     }
 
 
-def latest(first: int, events: Sequence[Event], wanted: Filter, masks: Masks, most: int) -> tuple[list[dict[str, Any]], bool]:
+def latest(
+    first: int, events: Sequence[Event], wanted: Filter, masks: Masks, most: int
+) -> tuple[list[dict[str, Any]], bool]:
     """The latest events that are wanted, oldest first, and whether those are all there are.
 
     :param first: the number of the first of `events`.

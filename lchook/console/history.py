@@ -36,8 +36,8 @@ class History(deque[Event]):
             return self._count - len(self) + 1, list(self)
 
     @property
-    def count(self) -> int:
-        """How many events there were; the number of the latest."""
+    def latest(self) -> int:
+        """The number of the latest event; how many there were."""
         return self._count
 
 

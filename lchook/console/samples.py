@@ -13,6 +13,8 @@ EVERY_SECONDS = 2.0
 KEPT = 300
 # Of a busy hook's answers, the latest say enough.
 _MOST_ANSWERS = 2_000
+# Of what becomes of letters. That a customer leaves is none.
+_FAILURES = frozenset({"acknowledgement_timeout", "dropped_expired", "dropped_mailbox_full"})
 
 
 class Sample(NamedTuple):
@@ -71,11 +73,19 @@ class Samples:
         connections, customers, totals = self._read()
         if self._sampled_at is not None:
             seconds = now - self._sampled_at
-            rates = [round((after - before) / seconds, 2) for after, before in zip(totals, self._before, strict=True)]
+            before = self._before
             answers, self._answers = self._answers, deque(maxlen=_MOST_ANSWERS)
             times = sorted(answers)
             row = Sample(
-                round(self._wall_clock() * 1000), connections, customers, *rates, _quantile(times, 0.5), _quantile(times, 0.99)
+                at=round(self._wall_clock() * 1000),
+                connections=connections,
+                customers=customers,
+                to_dms=_rate(totals.to_dms - before.to_dms, seconds),
+                to_customer=_rate(totals.to_customer - before.to_customer, seconds),
+                delivered=_rate(totals.delivered - before.delivered, seconds),
+                failures=_rate(totals.failures - before.failures, seconds),
+                dms_p50=_quantile(times, 0.5),
+                dms_p99=_quantile(times, 0.99),
             )
             self.rows.append(row)
         self._sampled_at, self._before = now, totals
@@ -91,18 +101,22 @@ def totals_of(to_dms: Mapping[Any, int], webhooks: Mapping[Any, int], deliveries
     :param to_dms: (type, outcome) → messages. :param webhooks: (type, HTTP status) → webhooks.
     :param deliveries: what became of letters, by words.
     """
-    messages, posts, letters = list(to_dms.items()), list(webhooks.items()), list(deliveries.items())
+    messages, posts = list(to_dms.items()), list(webhooks.items())
     failures = (
         sum(count for (_, outcome), count in messages if outcome != "sent")
         + sum(count for (_, status), count in posts if status != "200")
-        + sum(count for what, count in letters if what == "acknowledgement_timeout" or what.startswith("dropped"))
+        + sum(deliveries.get(what, 0) for what in _FAILURES)
     )
     return Totals(
         to_dms=sum(count for (_, outcome), count in messages if outcome == "sent"),
         to_customer=sum(count for (_, status), count in posts if status == "200"),
-        delivered=sum(count for what, count in letters if what.startswith("delivered")),
+        delivered=deliveries.get("delivered", 0),
         failures=failures,
     )
+
+
+def _rate(count: int, seconds: float) -> float:
+    return round(count / seconds, 2)
 
 
 def _quantile(times: list[float], part: float) -> float | None:

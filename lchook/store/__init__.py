@@ -128,8 +128,11 @@ class Store(Protocol):
     def put(self, customer_id: str, text: str, fingerprint: str | None) -> Kept:
         """Keep a payload for a customer. The same fingerprint within `REMEMBER_SECONDS` is a repeat and not kept."""
 
-    def claim(self, customer_id: str) -> None:
-        """From now on this instance delivers to the customer."""
+    def claim(self, customer_id: str, *, seconds_ago: float) -> None:
+        """From now on this instance delivers to the customer, unless they came to another after they came to this one.
+
+        :param seconds_ago: when they came: earlier than now where the store was away meanwhile.
+        """
 
     def fetch(self, customer_id: str, after: int, limit: int) -> Fetched:
         """The letters numbered above `after`, oldest first, if this instance may send them. Fewer than `limit` are all."""
@@ -151,8 +154,9 @@ class Store(Protocol):
 
     # Messages to DMS
 
-    def arrive(self, customer_id: str, ticket: str, key: str | None) -> Arrival:
-        """A message has come in. Unless it is a repeat (same key), its ticket goes to the end of the customer's line."""
+    def arrive(self, customer_id: str, ticket: str, key: str | None, *, seconds_ago: float) -> Arrival:
+        """A message came in so long ago. Unless it is a repeat (same key), its ticket goes to the end of its customer's line.
+        With it they have come to this instance (see `claim`). May be asked again for a repeat that waits."""
 
     def turn(self, customer_id: str, ticket: str, key: str | None) -> bool | None:
         """Is this ticket at the front of its line? Tickets of instances that died are skipped. None: this instance was taken

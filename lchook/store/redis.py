@@ -104,8 +104,8 @@ class RedisStore:
         kept, here, dropped = self._run("PUT", customer_id, text, fingerprint or "", REMEMBER_SECONDS, self._size)
         return Kept(kept=bool(kept), here=bool(here), dropped=dropped)
 
-    def claim(self, customer_id: str) -> None:
-        self._run("CLAIM", customer_id)
+    def claim(self, customer_id: str, *, seconds_ago: float) -> None:
+        self._run("CLAIM", customer_id, int(seconds_ago * 1000))
 
     def fetch(self, customer_id: str, after: int, limit: int) -> Fetched:
         state, *rest = self._run("FETCH", customer_id, after, limit, self._ttl_milliseconds)
@@ -134,8 +134,9 @@ class RedisStore:
 
     # Messages to DMS
 
-    def arrive(self, customer_id: str, ticket: str, key: str | None) -> Arrival:
-        state, turn, outcome = self._run("ARRIVE", customer_id, ticket, key or "", REMEMBER_SECONDS)
+    def arrive(self, customer_id: str, ticket: str, key: str | None, *, seconds_ago: float) -> Arrival:
+        came = int(seconds_ago * 1000)
+        state, turn, outcome = self._run("ARRIVE", customer_id, ticket, key or "", REMEMBER_SECONDS, came)
         return Arrival(state, turn=bool(turn), outcome=outcome or None)
 
     def turn(self, customer_id: str, ticket: str, key: str | None) -> bool | None:

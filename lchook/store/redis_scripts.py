@@ -6,7 +6,7 @@
     {p}box:<customer>         sorted set: number → "<at>:<text>", a mailbox
     {p}oldest                 sorted set: customer → when their oldest letter came in, for customers with letters
     {p}seen:<fingerprint>     a webhook that need not be kept again
-    {p}owner:<customer>       the instance that delivers to the customer
+    {p}owner:<customer>       "<instance> <at>": the instance that delivers to the customer, and when they came to it
     {p}held:<customer>        set: instances that wait for acknowledgements of the customer
     {p}due:<instance>         set: customers of the instance for whom letters have come in
     {p}alive:<instance>       there as long as the instance is
@@ -34,8 +34,13 @@ local function oldest(customer)
     redis.call('ZREM', p .. 'oldest', customer)
   end
 end
+local function owner_of(customer)
+  local owner, at = string.match(redis.call('GET', p .. 'owner:' .. customer) or '', '^(%S+) (%d+)$')
+  return owner, tonumber(at or 0)
+end
+local function own(customer, at) redis.call('SET', p .. 'owner:' .. customer, me .. ' ' .. string.format('%.0f', at)) end
 local function due(customer)
-  local owner = redis.call('GET', p .. 'owner:' .. customer)
+  local owner = owner_of(customer)
   if owner and owner ~= me then
     redis.call('SADD', p .. 'due:' .. owner, customer)
     ring(owner, 'due', customer)
@@ -65,17 +70,21 @@ return {1, due(customer) and 1 or 0, dropped}
 )
 
 _CLAIM = """
-local function claim(customer)
-  local owner = redis.call('GET', p .. 'owner:' .. customer)
-  if owner ~= me then
-    redis.call('SET', p .. 'owner:' .. customer, me)
+-- Who came last counts, not whose word of it does: that may have had to wait until Redis was back.
+local function claim(customer, ago)
+  local owner, at = owner_of(customer)
+  local came = now() - tonumber(ago)
+  if owner == me then
+    if came > at then own(customer, came) end
+  elseif not owner or came >= at or not alive(owner) then
+    own(customer, came)
     if owner and alive(owner) then ring(owner, 'elsewhere', customer) end
   end
 end
 """
 
-# customer
-CLAIM = _COMMON + _CLAIM + "claim(ARGV[3])"
+# customer, ms since they came
+CLAIM = _COMMON + _CLAIM + "claim(ARGV[3], ARGV[4])"
 
 # customer, after, limit, time to live in ms → state, number, text, number, text, …
 FETCH = (
@@ -83,8 +92,12 @@ FETCH = (
     + """
 local customer, after, limit, ttl = ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 -- Nobody has them: Redis forgot (it was emptied), or the other instance has let go.
-redis.call('SET', p .. 'owner:' .. customer, me, 'NX')
-if redis.call('GET', p .. 'owner:' .. customer) ~= me then return {'elsewhere'} end
+local owner = owner_of(customer)
+if not owner then
+  own(customer, 0)
+elseif owner ~= me then
+  return {'elsewhere'}
+end
 for _, instance in ipairs(redis.call('SMEMBERS', p .. 'held:' .. customer)) do
   if instance ~= me then
     if alive(instance) then return {'held'} end
@@ -125,7 +138,7 @@ LEAVE = (
     _COMMON
     + """
 local customer = ARGV[3]
-if redis.call('GET', p .. 'owner:' .. customer) == me then redis.call('DEL', p .. 'owner:' .. customer) end
+if owner_of(customer) == me then redis.call('DEL', p .. 'owner:' .. customer) end
 if ARGV[4] ~= '1' and redis.call('SREM', p .. 'held:' .. customer, me) == 1 then due(customer) end
 """
 )
@@ -145,7 +158,7 @@ return count
 PASS_ON = (
     _COMMON
     + """
-local owner = redis.call('GET', p .. 'owner:' .. ARGV[3])
+local owner = owner_of(ARGV[3])
 if owner and owner ~= me then
   redis.call('PUBLISH', p .. 'bell:' .. owner, 'now ' .. #ARGV[3] .. ' ' .. ARGV[3] .. ARGV[4])
 end
@@ -190,7 +203,7 @@ local function turn(customer, ticket, key, remember)
 end
 """
 
-# customer, ticket, key or '', seconds to remember → state, turn, outcome
+# customer, ticket, key or '', seconds to remember, ms since it came → state, turn, outcome
 ARRIVE = (
     _COMMON
     + _CLAIM
@@ -198,7 +211,7 @@ ARRIVE = (
     + """
 local customer, ticket, key, remember = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local line, place = p .. 'line:' .. customer, nil
-claim(customer)
+claim(customer, ARGV[7])
 if key ~= '' then
   local known = redis.call('GET', p .. 'to_dms:' .. key)
   if known then

@@ -1,0 +1,142 @@
+// The story of one customer: their events in order, by message, with the time between the steps.
+
+import { byId, element, stickToEnd } from "../shared/dom.js";
+import { isWanted } from "./events.js";
+import { clock, count, details, duration, FLOWS, messageName } from "./format.js";
+
+const MOST_EVENTS = 500;
+const STATES = { under_way: "under way", done: "done", held: "waiting", lost: "failed" };
+
+/**
+ * Groups events, in order, by message: [{flow, message, type, events, state}]. What belongs to no message (a connection,
+ * say) is a group of its own with `state` null. Messages without an id begin where one comes in.
+ */
+export function byMessage(events) {
+  const groups = [];
+  const known = new Map();
+  for (const event of events) {
+    const isStep = event.flow === "to_dms" || event.flow === "to_customer";
+    if (event.outcome === "none" || !isStep) {
+      groups.push({ flow: event.flow, message: null, type: null, events: [event], state: null });
+      continue;
+    }
+    const isUnnamed = event.message === null;
+    const key = JSON.stringify([event.flow, event.message]);
+    let group = known.get(key);
+    if (!group || (isUnnamed && event.text.startsWith("received"))) {
+      group = { flow: event.flow, message: event.message, type: null, events: [], state: null };
+      known.set(key, group);
+      groups.push(group);
+    }
+    group.events.push(event);
+    group.type ??= event.type;
+    group.state = event.outcome;
+  }
+  return groups;
+}
+
+export class Story {
+  /** `ask(filter)` gives the latest events that are wanted. */
+  constructor({ ask }) {
+    this.ask = ask;
+    this.customer = null;
+    this.events = [];
+    this.isComplete = true;
+    this.scroll = stickToEnd(byId("story-scroller"), byId("letters"));
+    byId("story-close").addEventListener("click", () => this.close());
+    byId("story").addEventListener("keydown", (event) => event.key === "Escape" && this.close());
+  }
+
+  get filter() {
+    return { customer: this.customer, exact: true };
+  }
+
+  async open(customer) {
+    this.openedBy ??= document.activeElement;
+    this.customer = customer;
+    this.events = [];
+    byId("story-title").textContent = customer === "" ? "(no name)" : customer;
+    byId("letters").replaceChildren();
+    byId("story-summary").textContent = "";
+    byId("story").hidden = false;
+    document.body.dataset.story = "";
+    byId("story-title").focus();
+    this.scroll.toEnd();
+    await this.look();
+  }
+
+  close() {
+    this.customer = null;
+    byId("story").hidden = true;
+    delete document.body.dataset.story;
+    // The row that was pressed may have gone out of the list.
+    (this.openedBy?.isConnected ? this.openedBy : byId("events-scroller")).focus();
+    this.openedBy = null;
+  }
+
+  /** What has happened since; where events are missing the hook is asked. */
+  add(events, missing) {
+    if (this.customer === null) return;
+    if (missing) {
+      this.look();
+      return;
+    }
+    const latest = this.events.at(-1)?.n ?? 0;
+    const wanted = events.filter((event) => event.n > latest && isWanted(event, this.filter));
+    if (!wanted.length) return;
+    this.events = [...this.events, ...wanted].slice(-MOST_EVENTS);
+    this.show();
+  }
+
+  async look() {
+    if (this.customer === null) return;
+    const customer = this.customer;
+    const answer = await this.ask(this.filter);
+    if (!answer || customer !== this.customer) return;
+    this.events = answer.events;
+    this.isComplete = answer.complete;
+    this.show();
+  }
+
+  show() {
+    const groups = byMessage(this.events);
+    const messages = groups.filter((group) => group.state !== null);
+    byId("letters").replaceChildren(...groups.map((group) => (group.state === null ? aside(group.events[0]) : letter(group))));
+    byId("story-nothing").hidden = this.events.length > 0;
+    const open = messages.filter((group) => group.state === "held" || group.state === "under_way").length;
+    const failed = messages.filter((group) => group.state === "lost").length;
+    const words = [`${count(messages.length)} message${messages.length === 1 ? "" : "s"}`];
+    if (open) words.push(`${count(open)} not done`);
+    if (failed) words.push(`${count(failed)} failed`);
+    if (!this.isComplete) words.push("older ones left out");
+    byId("story-summary").textContent = words.join(", ");
+  }
+}
+
+function letter({ flow, message, type, events, state }) {
+  const took = events.at(-1).at - events[0].at;
+  const stateText = state === "done" ? `done in ${duration(took)}` : STATES[state];
+  return element("li", { class: "letter", "data-flow": flow, "data-state": state },
+    element("p", { class: "letter-head" },
+      element("span", { class: "event-flow" }, FLOWS[flow]),
+      element("span", { class: "letter-name" }, type ?? "message", " ", element("span", { class: "letter-id" }, messageName(message))),
+      element("span", { class: "letter-state" }, stateText)),
+    element("ol", { class: "steps" }, ...events.map((event, index) => step(event, events[index - 1]))));
+}
+
+function step(event, before) {
+  return element("li", { class: "step", "data-level": event.level },
+    element("span", { class: "step-time" }, before ? `+${duration(event.at - before.at)}` : clock(event.at)),
+    element("span", { class: "step-what" }, event.text, ...extra(event)));
+}
+
+function aside(event) {
+  return element("li", { class: "aside", "data-level": event.level },
+    element("span", { class: "step-time" }, clock(event.at)), element("span", { class: "step-what" }, event.text, ...extra(event)));
+}
+
+function extra(event) {
+  return details({ ...event, type: null })
+    .filter(([name]) => name !== "socket")
+    .map(([name, value]) => element("span", { class: "event-detail" }, element("i", {}, name), " ", value));
+}

@@ -1,0 +1,74 @@
+"""python-engineio (4.15.1) for clients that do not keep to its protocol: what they send ends no greenlet, waits for nothing,
+and leaves nothing behind.
+
+Replaces methods of its classes when it is imported. Knows nothing of Socket.IO.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engineio import Server
+from engineio.exceptions import ContentTooLongError, EngineIOError, UnknownPacketError
+from engineio.packet import UPGRADE, Packet
+from engineio.payload import Payload
+from engineio.socket import Socket
+
+_UNKNOWN_TYPE = 99
+# A request may hold thousands of packets, and others wait while they are handled.
+_PACKETS_IN_A_ROW = 50
+
+
+def _decode(self: Any, encoded: Any) -> None:
+    """A packet that cannot be decoded is one of an unknown type, which a WebSocket passes over.
+
+    The engine's exception would end the WebSocket's greenlet with a trace in the log, and leave writer and session behind.
+    """
+    try:
+        _decode_packet(self, encoded)
+    except (ValueError, RecursionError):
+        self.packet_type, self.data = _UNKNOWN_TYPE, None
+
+
+def _receive(self: Any, packet: Any) -> None:
+    """An upgrade is received where it is waited for, and never here.
+
+    The engine would answer each with a packet, and keep them all for a client that does not read.
+    """
+    if packet.packet_type == UPGRADE:
+        raise UnknownPacketError
+    _receive_packet(self, packet)
+
+
+def _handle_post_request(self: Any, environ: dict[str, Any]) -> None:
+    """A polling request with packets.
+
+    :raises EngineIOError: for one that is not readable; the client is answered 400. The engine would say 200, and log it.
+    """
+    length = int(environ.get("CONTENT_LENGTH") or 0)
+    if length > self.server.max_http_buffer_size:
+        raise ContentTooLongError
+    try:
+        packets = Payload(encoded_payload=environ["wsgi.input"].read(length).decode()).packets
+    except (ValueError, KeyError) as error:
+        raise EngineIOError("no readable payload") from error
+    for number, packet in enumerate(packets, start=1):
+        self.receive(packet)
+        if number % _PACKETS_IN_A_ROW == 0:
+            self.server.sleep(0)
+
+
+def _disconnect(self: Any, sid: str | None = None) -> None:
+    """Close a session without waiting for its client to take what is left: one that does not would hold up the request."""
+    if sid is None:
+        _disconnect_all(self)
+        return
+    socket = self.sockets.pop(sid, None)
+    if socket is not None:
+        socket.close(wait=False, reason=self.reason.SERVER_DISCONNECT)
+
+
+_decode_packet, Packet.decode = Packet.decode, _decode
+_receive_packet, Socket.receive = Socket.receive, _receive
+_disconnect_all, Server.disconnect = Server.disconnect, _disconnect
+Socket.handle_post_request = _handle_post_request
