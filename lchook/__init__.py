@@ -25,7 +25,7 @@ from lchook.engine_guard import EngineGuard, StrictJson
 from lchook.identity import Doorkeeper
 from lchook.logs import Log, set_up_logs
 from lchook.metrics import Metrics
-from lchook.ordered_events import OrderedSocketIO, answered_ping_age
+from lchook.ordered_events import OrderedSocketIO, answered_ping_age, emit_event
 from lchook.rates import Rates
 from lchook.retries import RetryingDms
 from lchook.store import Bell, Store
@@ -97,7 +97,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
 
     def emit(sid: str, payload: dict[str, Any], acknowledged: Callable[..., None]) -> None:
         if guard.reads(sid):
-            server.emit("serverMessage", payload, to=sid, namespace="/", callback=acknowledged)
+            emit_event(server, sid, "serverMessage", payload, acknowledged)
 
     to_customer = ToCustomer(
         store,

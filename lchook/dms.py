@@ -108,6 +108,10 @@ class DmsClient:
         with self._posting:
             return self._post(body)
 
+    def close(self) -> None:
+        """Close the connections that are kept for later posts."""
+        self._adapter.close()
+
     def _post(self, body: bytes) -> DmsAnswer:
         request = requests.PreparedRequest()
         request.method = "POST"

@@ -9,12 +9,16 @@ Owns the one place that reaches into python-socketio's inner parts (5.18.1); kno
 
 from __future__ import annotations
 
+import contextlib
+import json
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 from engineio.exceptions import SocketIsClosedError
+from engineio.packet import MESSAGE
+from engineio.packet import Packet as EnginePacket
 from engineio.payload import Payload
 from engineio.socket import Socket as EngineSocket
 from flask import Flask
@@ -124,6 +128,25 @@ class OrderedSocketIO(SocketIO):  # type: ignore[misc]
             acknowledged.wait(_SERIAL_WAIT_SECONDS)
 
 
+def emit_event(server: Any, sid: str, event: str, payload: Any, acknowledged: Callable[..., None]) -> None:
+    """Send an event with one argument to a socket of the default namespace; `acknowledged` is called when the client does.
+
+    What python-socketio does for it, without its search for binary data and rooms, at a fifth of the cost.
+
+    :param payload: plain JSON.
+    """
+    eio_sid = server.manager.eio_sid_from_sid(sid, "/")
+    eio_socket = server.eio.sockets.get(eio_sid)
+    if eio_socket is None or eio_socket.closed:
+        # The socket is gone, or it is the test client's.
+        server.emit(event, payload, to=sid, namespace="/", callback=acknowledged)
+        return
+    number = server.manager._generate_ack_id(sid, acknowledged)
+    text = f"2{number}{json.dumps([event, payload], separators=(',', ':'))}"
+    with contextlib.suppress(SocketIsClosedError):
+        eio_socket.send(EnginePacket(MESSAGE, text))
+
+
 def answered_ping_age(server: Any, sid: str) -> float | None:
     """How many seconds ago was the latest ping sent that a socket of the default namespace has answered?
 
@@ -153,5 +176,26 @@ def _schedule_ping_and_remember(self: EngineSocket) -> None:
     _schedule_ping(self)
 
 
+def _poll_without_timer(self: EngineSocket) -> list[EnginePacket]:
+    """In place of `engineio.socket.Socket.poll`. A WebSocket's writer needs no timer: it is told when the socket closes."""
+    if not self.upgraded:
+        waiting: list[EnginePacket] = _poll(self)
+        return waiting
+    packets = [self.queue.get()]
+    self.queue.task_done()
+    if packets == [None]:
+        return []
+    while not self.queue.empty():
+        following = self.queue.get()
+        self.queue.task_done()
+        if following is None:
+            self.queue.put(None)
+            break
+        packets.append(following)
+    return packets
+
+
+_poll = EngineSocket.poll
+EngineSocket.poll = _poll_without_timer
 _schedule_ping = EngineSocket.schedule_ping
 EngineSocket.schedule_ping = _schedule_ping_and_remember

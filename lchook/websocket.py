@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
+import time
 from typing import Any
 
 import gevent
@@ -67,6 +68,8 @@ class BoundedWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has
         if self.closed:
             raise WebSocketError(MSG_ALREADY_CLOSED)
         self._reading = True
+        # For a whole message: those who only send pings, or a byte now and then, say nothing that anybody waits for.
+        self.handler.deadline = time.monotonic() + self.handler.websocket_timeout_seconds
         try:
             self.handler.open_websocket()
             return self._next_message()
@@ -81,6 +84,7 @@ class BoundedWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has
             self.close()
         finally:
             self._reading = False
+            self.handler.deadline = float("inf")
         return None
 
     def send(self, message: str | bytes | bytearray, binary: bool | None = None) -> None:
@@ -103,7 +107,7 @@ class BoundedWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has
         self.closed = True  # type: ignore[misc]
         if self._reading:
             # Somebody else's call. The one that reads would go on for as long as the client sends a byte now and then.
-            gevent.spawn_later(_HANG_UP_SECONDS, self.handler.cut)
+            self.handler.deadline = time.monotonic() + _HANG_UP_SECONDS
 
     def _next_message(self) -> str | bytes | None:
         pieces: list[bytes] = []

@@ -52,6 +52,8 @@ def probe(settings: Settings) -> Iterator[Finding]:
             advice = "What listens at DMS_URL may be no DMS, or it is slow: LCH waits for DMS_READ_TIMEOUT."
         yield Finding("probe", "problem", f"no answer to a typing indicator: {words}", advice)
         return
+    finally:
+        dms.close()
     yield explained(answer, secrets=(settings.jwt_secret, settings.jwt_secret_previous))
 
 

@@ -155,8 +155,8 @@ class Store(Protocol):
     # Messages to DMS
 
     def arrive(self, customer_id: str, ticket: str, key: str | None, *, seconds_ago: float) -> Arrival:
-        """A message came in so long ago. Unless it is a repeat (same key), its ticket goes to the end of its customer's line.
-        With it they have come to this instance (see `claim`). May be asked again for a repeat that waits."""
+        """A message came in so long ago. Unless it is a repeat (same key), its ticket goes to the end of the line.
+        With it the customer has come to this instance (see `claim`). May be asked again for a repeat that waits."""
 
     def turn(self, customer_id: str, ticket: str, key: str | None) -> bool | None:
         """Is this ticket at the front of its line? Tickets of instances that died are skipped. None: this instance was taken

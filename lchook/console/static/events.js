@@ -2,10 +2,13 @@
 
 import { byId, element } from "../shared/dom.js";
 import { clock, count, details, FLOWS, messageName } from "./format.js";
+import { seldom } from "./seldom.js";
 
 const MOST_ROWS = 300;
 const LEVELS = ["info", "warning", "error"];
 const TYPING_MS = 250;
+// Between looks because of missing events. The hook allows a console two questions a second.
+export const LOOK_AGAIN_MS = 1500;
 
 /** Is the event one of those that are wanted? As the hook itself decides it. */
 export function isWanted(event, { customer = "", exact = false, flow = "", outcome = "", level = "info" }) {
@@ -17,7 +20,7 @@ export function isWanted(event, { customer = "", exact = false, flow = "", outco
 
 /** A customer's id, to press for their story. The one without a name has quotes. */
 export function customerButton(customer, open) {
-  return element("button", { type: "button", class: "who", onclick: () => open(customer) }, customer === "" ? "(no name)" : customer);
+  return element("button", { type: "button", class: "who", title: customer, onclick: () => open(customer) }, customer === "" ? "(no name)" : customer);
 }
 
 export class Events {
@@ -30,6 +33,7 @@ export class Events {
     this.missed = 0;
     this.latest = 0;
     this.question = 0;
+    this.lookAgain = seldom(() => this.look(), LOOK_AGAIN_MS);
     for (const button of byId("flow").children) {
       button.addEventListener("click", () => {
         for (const other of byId("flow").children) other.setAttribute("aria-pressed", String(other === button));
@@ -68,7 +72,7 @@ export class Events {
       return;
     }
     if (missing && this.isFiltered) {
-      this.look();
+      this.lookAgain();
       return;
     }
     this.note(missing);
@@ -117,14 +121,15 @@ export class Events {
 
   row(event) {
     const hasCustomer = event.customer !== null;
-    return element("tr", { "data-level": event.level, "data-flow": event.flow, "data-outcome": event.outcome },
-      element("td", { class: "event-time" }, clock(event.at)),
-      element("td", { class: "event-flow" }, FLOWS[event.flow]),
-      element("td", { class: "event-what" },
+    // The roles hold where the style makes a list of the table.
+    return element("tr", { role: "row", "data-level": event.level, "data-flow": event.flow, "data-outcome": event.outcome },
+      element("td", { role: "cell", class: "event-time" }, clock(event.at)),
+      element("td", { role: "cell", class: "event-flow" }, FLOWS[event.flow]),
+      element("td", { role: "cell", class: "event-what" },
         event.level === "info" ? null : element("span", { class: "event-level" }, event.level),
         element("span", { class: "event-text" }, event.text),
         ...details(event).map(([name, value]) => element("span", { class: "event-detail" }, element("i", {}, name), " ", value))),
-      element("td", { class: "event-customer" }, hasCustomer ? customerButton(event.customer, this.open) : ""),
-      element("td", { class: "event-message" }, messageName(event.message)));
+      element("td", { role: "cell", class: "event-customer" }, hasCustomer ? customerButton(event.customer, this.open) : ""),
+      element("td", { role: "cell", class: "event-message", title: messageName(event.message) }, messageName(event.message)));
   }
 }

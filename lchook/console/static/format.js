@@ -46,5 +46,7 @@ export const FLOWS = { to_dms: "→ DMS", to_customer: "← customer", connectio
 export function details(event) {
   const pairs = Object.entries(event.fields).filter(([, value]) => value !== null && value !== "");
   if (event.type) pairs.unshift(["type", event.type]);
-  return pairs.map(([name, value]) => [name.replaceAll("_", " "), name === "socket" ? String(value).slice(0, 8) : String(value)]);
+  // Which socket it was matters where nothing else says who.
+  const named = event.customer === null ? pairs : pairs.filter(([name]) => name !== "socket");
+  return named.map(([name, value]) => [name.replaceAll("_", " "), name === "socket" ? String(value).slice(0, 8) : String(value)]);
 }

@@ -7,8 +7,8 @@ import { amount, clock, count } from "./format.js";
 const SVG = "http://www.w3.org/2000/svg";
 const WIDTH = 300;
 const HEIGHT = 56;
-const MINUTES = 10;
-const WINDOW_MS = MINUTES * 60_000;
+const MINUTE_MS = 60_000;
+const MOST_MINUTES = 10;
 const MOST_ROWS = 300;
 // After a longer silence between two rows, a line would claim what nobody saw.
 const GAP_MS = 10_000;
@@ -87,16 +87,17 @@ class Plot {
     this.values = series.map(() => element("b", {}, "–"));
     this.top = element("span", { class: "plot-top" });
     this.time = element("span", {}, "now");
+    this.from = element("span");
     this.figure = element("figure", { class: "plot" },
       element("figcaption", { class: "plot-head" },
         element("span", { class: "plot-title" }, title),
         element("span", { class: "plot-keys" },
           ...series.map(([, label, look], index) => element("span", { class: `key ${look}` }, series.length > 1 ? label : "", " ", this.values[index])))),
       element("div", { class: "plot-area" }, this.drawing, this.top),
-      element("p", { class: "plot-axis", "aria-hidden": "true" }, element("span", {}, `${MINUTES} min ago`), this.time));
+      element("p", { class: "plot-axis", "aria-hidden": "true" }, this.from, this.time));
     this.drawing.addEventListener("pointermove", (event) => {
       const box = this.drawing.getBoundingClientRect();
-      plots.point(this.start + ((event.clientX - box.left) / box.width) * WINDOW_MS);
+      plots.point(this.start + ((event.clientX - box.left) / box.width) * this.window);
     });
     this.drawing.addEventListener("pointerleave", () => plots.point(null));
     this.drawing.addEventListener("blur", () => plots.point(null));
@@ -110,11 +111,16 @@ class Plot {
   }
 
   draw(rows) {
-    this.start = (rows.at(-1)?.at ?? Date.now()) - WINDOW_MS;
+    const end = rows.at(-1)?.at ?? Date.now();
+    // A hook that has just started has little to show: that little gets the room.
+    const minutes = Math.min(MOST_MINUTES, Math.max(1, Math.ceil((end - (rows[0]?.at ?? end)) / MINUTE_MS)));
+    this.window = minutes * MINUTE_MS;
+    this.start = end - this.window;
+    this.from.textContent = `${minutes} min ago`;
     const shown = rows.filter((row) => row.at >= this.start);
     const most = Math.max(0, ...this.series.flatMap(([name]) => shown.map((row) => row[name] ?? 0)));
     const scale = niceTop(Math.max(this.least, most));
-    const x = (row) => round(((row.at - this.start) / WINDOW_MS) * WIDTH);
+    const x = (row) => round(((row.at - this.start) / this.window) * WIDTH);
     const y = (value) => round(HEIGHT - 1 - (value / scale) * (HEIGHT - 3));
     this.top.textContent = this.format(scale);
     this.x = x;
@@ -125,7 +131,7 @@ class Plot {
       const known = shown.map((row) => row[name]).filter((value) => value !== null);
       return `${label} ${known.length ? `${this.format(known.at(-1))} now, ${this.format(Math.max(...known))} at most` : "none"}`;
     });
-    this.drawing.setAttribute("aria-label", `${this.title}, the last ${MINUTES} minutes: ${words.join("; ")}. Arrow keys go through them.`);
+    this.drawing.setAttribute("aria-label", `${this.title}, the last ${minutes} min: ${words.join("; ")}. Arrow keys go through them.`);
   }
 
   /** The figures of one row beside the title. Where the latest is meant, one that is unknown now is the last known. */

@@ -1,8 +1,9 @@
 // The story of one customer: their events in order, by message, with the time between the steps.
 
 import { byId, element, stickToEnd } from "../shared/dom.js";
-import { isWanted } from "./events.js";
+import { isWanted, LOOK_AGAIN_MS } from "./events.js";
 import { clock, count, details, duration, FLOWS, messageName } from "./format.js";
+import { seldom } from "./seldom.js";
 
 const MOST_EVENTS = 500;
 const STATES = { under_way: "under way", done: "done", held: "waiting", lost: "failed" };
@@ -15,22 +16,24 @@ export function byMessage(events) {
   const groups = [];
   const known = new Map();
   for (const event of events) {
-    const isStep = event.flow === "to_dms" || event.flow === "to_customer";
-    if (event.outcome === "none" || !isStep) {
+    const isBeginning = event.text.startsWith("received");
+    const key = JSON.stringify([event.flow, event.message]);
+    let group = known.get(key);
+    const isUnnamed = event.message === null;
+    // Not of one message: a connection, or several letters at once.
+    const isOther = isUnnamed && !isBeginning && (!group || event.outcome === "none" || "letters" in event.fields);
+    if (isOther || (event.flow !== "to_dms" && event.flow !== "to_customer")) {
       groups.push({ flow: event.flow, message: null, type: null, events: [event], state: null });
       continue;
     }
-    const isUnnamed = event.message === null;
-    const key = JSON.stringify([event.flow, event.message]);
-    let group = known.get(key);
-    if (!group || (isUnnamed && event.text.startsWith("received"))) {
-      group = { flow: event.flow, message: event.message, type: null, events: [], state: null };
+    if (!group || (isUnnamed && isBeginning)) {
+      group = { flow: event.flow, message: event.message, type: null, events: [], state: "under_way" };
       known.set(key, group);
       groups.push(group);
     }
     group.events.push(event);
     group.type ??= event.type;
-    group.state = event.outcome;
+    if (event.outcome !== "none") group.state = event.outcome;
   }
   return groups;
 }
@@ -42,6 +45,7 @@ export class Story {
     this.customer = null;
     this.events = [];
     this.isComplete = true;
+    this.lookAgain = seldom(() => this.look(), LOOK_AGAIN_MS);
     this.scroll = stickToEnd(byId("story-scroller"), byId("letters"));
     byId("story-close").addEventListener("click", () => this.close());
     byId("story").addEventListener("keydown", (event) => event.key === "Escape" && this.close());
@@ -78,7 +82,7 @@ export class Story {
   add(events, missing) {
     if (this.customer === null) return;
     if (missing) {
-      this.look();
+      this.lookAgain();
       return;
     }
     const latest = this.events.at(-1)?.n ?? 0;
@@ -136,7 +140,5 @@ function aside(event) {
 }
 
 function extra(event) {
-  return details({ ...event, type: null })
-    .filter(([name]) => name !== "socket")
-    .map(([name, value]) => element("span", { class: "event-detail" }, element("i", {}, name), " ", value));
+  return details({ ...event, type: null }).map(([name, value]) => element("span", { class: "event-detail" }, element("i", {}, name), " ", value));
 }
