@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from benchmarks.bench import Bench, interleaved
 from benchmarks.load import Crowd, ToCustomer, ToDms, flood, steady
 from benchmarks.peers import Dms
-from benchmarks.report import Row, percentile, ratio_at_least, ratio_at_most, ratio_or_figure_at_most
+from benchmarks.report import Row, percentile, node_ratio_at_least, ratio_at_most, node_ratio_or_figure_at_most
 
 TO_DMS, TO_CUSTOMER = "customer → DMS", "webhook → customer"
 SLOW_DMS_SECONDS = 2.0
@@ -37,7 +37,7 @@ async def throughput(bench: Bench) -> None:
     plan = bench.plan
     async with AsyncExitStack() as stack:
         crowds = {each.name: await stack.enter_async_context(bench.crowd(each, plan.connected)) for each in bench.contenders}
-        for direction, target in ((TO_DMS, ratio_at_least(1.3)), (TO_CUSTOMER, ratio_at_least(1.0))):
+        for direction, target in ((TO_DMS, node_ratio_at_least(1.3)), (TO_CUSTOMER, node_ratio_at_least(1.0))):
             # The first round is for compilers and caches to get warm.
             figures = await interleaved(crowds, plan.rounds + 1, lambda crowd, it=direction: flood_of(crowd, it, plan.flood))
             warm = {name: values[1:] for name, values in figures.items()}
@@ -60,7 +60,7 @@ async def latency(bench: Bench) -> None:
                         figures = found.setdefault((direction, percent), {})
                         figures.setdefault(name, []).append(percentile(values, percent))
     for (direction, percent), figures in found.items():
-        target = ratio_or_figure_at_most(1.5, 5, "ms") if percent == 99 else None
+        target = node_ratio_or_figure_at_most(1.5, 5, "ms") if percent == 99 else None
         bench.compare(f"{direction}, p{percent} at {plan.rate:g}/s each way", "ms", figures, target)
 
 

@@ -49,6 +49,10 @@ class Server:
     def memory(self) -> processes.Memory:
         return processes.memory(processes.tree(self.popen.pid))
 
+    def last_words(self) -> str:
+        """The end of its log."""
+        return (self.folder / "log").read_bytes()[-2000:].decode(errors="replace")
+
     def stop(self) -> None:
         """At once: how it ends is not measured."""
         processes.kill(processes.tree(self.popen.pid))
@@ -118,14 +122,13 @@ def free_port() -> int:
 
 
 def _start(name: str, command: list[str], environment: dict[str, str], folder: Path, port: int, cwd: Path) -> Server:
-    log = folder / "log"
     started_at = time.monotonic()
-    with log.open("wb") as output:
+    with (folder / "log").open("wb") as output:
         popen = subprocess.Popen(command, env=environment, cwd=cwd, stdout=output, stderr=output)
     server = Server(name, port, popen, folder)
     while not _answers(port, http=name != "Redis"):
         if popen.poll() is not None or time.monotonic() - started_at > _START_SECONDS:
-            end = log.read_text(errors="replace")[-2000:]
+            end = server.last_words()
             server.stop()
             raise StartError(f"{name} did not start:\n{end}")
         time.sleep(0.002)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
@@ -37,27 +38,30 @@ class Row:
 
 @dataclass(frozen=True)
 class Target:
-    """What the issue asks for. `reached` is `None` where it cannot be told, as there is nothing to compare with."""
+    """What is to be reached. `reached` is `None` where it cannot be told, as there is nothing to compare with."""
 
     words: str
     reached: Callable[[Row], bool | None]
 
 
-def ratio_at_least(least: float) -> Target:
-    return Target(f"≥ {least:g} x", lambda row: median(row.ratios) >= least if row.ratios else None)
+def node_ratio_at_least(least: float) -> Target:
+    """Beside Node. Beside another LCH it says nothing."""
+    return Target(
+        f"≥ {least:g} x", lambda row: median(row.ratios) >= least if row.ratios and row.beside_name == "Node" else None
+    )
 
 
 def ratio_at_most(most: float) -> Target:
     return Target(f"≤ {most:g} x", lambda row: median(row.ratios) <= most if row.ratios else None)
 
 
-def ratio_or_figure_at_most(ratio: float, figure: float, unit: str) -> Target:
+def node_ratio_or_figure_at_most(ratio: float, figure: float, unit: str) -> Target:
     """Whichever is larger; without anything to compare with, the figure decides as long as it is kept."""
 
     def reached(row: Row) -> bool | None:
         if median(row.figures) <= figure:
             return True
-        return median(row.ratios) <= ratio if row.ratios else None
+        return median(row.ratios) <= ratio if row.ratios and row.beside_name == "Node" else None
 
     return Target(f"≤ {ratio:g} x or {figure:g} {unit}", reached)
 
@@ -69,7 +73,7 @@ def figure_at_most(most: float, unit: str) -> Target:
 def percentile(values: Sequence[float], percent: float) -> float:
     """The smallest value that so many percent of them do not exceed."""
     ordered = sorted(values)
-    return ordered[max(0, -(-len(ordered) * percent // 100).__int__() - 1)]
+    return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
 
 
 def spread(values: Sequence[float]) -> str:

@@ -11,7 +11,7 @@ from benchmarks.bench import Bench, connections_possible, interleaved
 from benchmarks.flows import TO_CUSTOMER, TO_DMS, latencies_of
 from benchmarks.load import WINDOW, Crowd
 from benchmarks.peers import Browser, HttpConnection
-from benchmarks.report import figure_at_most, percentile, ratio_at_least
+from benchmarks.report import figure_at_most, percentile, node_ratio_at_least
 from benchmarks.wire import client_message
 
 # Connecting a few first: what a hook needs once is not a socket's.
@@ -27,7 +27,7 @@ async def connecting(bench: Bench) -> None:
         crowds = {each.name: await stack.enter_async_context(bench.crowd(each)) for each in bench.contenders}
         figures = await interleaved(crowds, bench.plan.rounds + 1, lambda crowd: _connects(crowd, bench.plan.flood))
     warm = {name: values[1:] for name, values in figures.items()}
-    bench.compare("connects as LCC does, with a first message", "per CPU s", warm, ratio_at_least(0.8))
+    bench.compare("connects as LCC does, with a first message", "per CPU s", warm, node_ratio_at_least(0.8))
 
 
 async def _connects(crowd: Crowd, seconds: float) -> float:

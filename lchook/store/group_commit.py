@@ -85,9 +85,9 @@ class GroupCommit(Generic[Connection]):
                 for job in jobs:
                     self._alone(job)
         except BaseException as error:
+            # Such as the end of the leader's greenlet. Others who wait must still find somebody who leads.
             for job in jobs:
                 job.error = error
-            raise
         finally:
             for job in jobs:
                 if job.committed is not None:

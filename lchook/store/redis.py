@@ -63,6 +63,8 @@ class RedisStore:
         }
         self._bell = Bell.deaf()
         self._away = False
+        # What other instances said was not heard for a while.
+        self._missed = False
         self._closed = False
 
     def open(self, bell: Bell, start_task: Callable[..., object]) -> None:
@@ -167,8 +169,8 @@ class RedisStore:
                         if message is not None:
                             self._heard(message["data"])
             except (redis.RedisError, OSError):
-                # Even if it is back before the next sweep: what was said meanwhile was not heard.
-                self._away = True
+                # Even if it is back before the next sweep.
+                self._missed = True
                 time.sleep(_SWEEP_SECONDS)
             except Exception:
                 log.exception("listening to other instances failed; it goes on")
@@ -196,7 +198,8 @@ class RedisStore:
                 self._stay_alive()
                 if self._away:
                     log.warning("Redis is back")
-                    self._away = False
+                if self._away or self._missed:
+                    self._away = self._missed = False
                     self._bell.reconnected()
                 while customers := self._redis.spop(due, 100):
                     for customer_id in customers:

@@ -281,9 +281,10 @@ class SqliteStore:
             cached_statements=64,
         )
         try:
+            # First of all: a file of another version stays as it is, to the byte.
+            self._migrate(db)
             db.execute("PRAGMA journal_mode = WAL")
             db.execute(f"PRAGMA synchronous = {self._synchronous}")
-            self._migrate(db)
             if self._path is not None:
                 status = os.stat(self._path)
                 self._inode = (status.st_dev, status.st_ino)

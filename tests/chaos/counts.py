@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -17,9 +18,9 @@ _ACKNOWLEDGED = re.compile(r"acknowledged(?: late)? customer='([^']*)' message='
 class Count:
     """Of one flow. `problems` says in words what went wrong.
 
-    Of the doubled ones could not be avoided: `in_flight`, whose acknowledgement LCH never saw, for the connection or LCH itself
-    died before; `interrupted`, where LCH was killed between seeing it and noting it in the store; `unacknowledged`, by
-    clients that acknowledge nothing, and so leave nothing to go by when their connection dies.
+    Of the doubled ones could not be avoided: `in_flight`, whose acknowledgement LCH never saw, for the connection or LCH
+    itself died before; `interrupted`, where LCH was killed between seeing it and noting it in the store; `unacknowledged`,
+    by clients that acknowledge nothing, and so leave nothing to go by when their connection dies.
     """
 
     messages: int = 0
@@ -45,7 +46,7 @@ class Count:
 
 
 class Acknowledgements:
-    """What the instances logged of acknowledgements: on which socket each letter's came, and whether that life was killed."""
+    """What the instances logged of acknowledgements: on which socket each letter's came, and how that life ended."""
 
     def __init__(self, lives: Iterable[tuple[str, str]]) -> None:
         """:param lives: the log of each, and "killed" or how else it ended."""
@@ -81,7 +82,7 @@ def to_customer(client: ChaosClient, kept: Sequence[int], acknowledgements: Ackn
             count.lost += 1
             count.problems.append(f"{client.customer_id}: {number} never came")
     for number, receipts in got.items():
-        for before, _again in zip(receipts, receipts[1:], strict=False):
+        for before, _again in itertools.pairwise(receipts):
             count.doubled += 1
             fate = acknowledgements.fate(client.customer_id, before)
             if not before.acknowledged:

@@ -56,14 +56,14 @@ def instances_are_stopped(world: World, dice: random.Random) -> None:
     """SIGTERM, and a new start."""
     while world.pause(dice.uniform(1.0, 2.0)):
         instance = dice.choice(world.instances)
-        instance.terminate()
+        world.stop_seconds.append(instance.terminate())
         instance.start()
 
 
 def one_instance_is_stopped(world: World, dice: random.Random) -> None:
     """SIGTERM, once, for good."""
     world.pause(dice.uniform(1.5, 2.5))
-    world.instances[0].terminate()
+    world.stop_seconds.append(world.instances[0].terminate())
 
 
 def redis_is_killed(world: World, dice: random.Random) -> None:

@@ -69,6 +69,10 @@ class Instance:
         return self._server
 
     @property
+    def is_started(self) -> bool:
+        return self._server is not None
+
+    @property
     def server(self) -> Running:
         assert self._server
         return self._server

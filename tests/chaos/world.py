@@ -78,6 +78,8 @@ class World:
         # Answers to webhooks, by status; 0 where there was none.
         self.answers: dict[int, int] = {}
         self._answers_lock = threading.Lock()
+        # How long instances took to end after SIGTERM.
+        self.stop_seconds: list[float] = []
         self._calm = threading.Event()
 
     def __enter__(self) -> Self:
@@ -131,9 +133,7 @@ class World:
         wreckers = [
             threading.Thread(target=fault, args=(self, random.Random(self.random.random())), daemon=True) for fault in faults
         ]
-        workers = [
-            threading.Thread(target=self._post, args=(n, to_customer, seconds), daemon=True) for n in range(_POSTERS)
-        ]
+        workers = [threading.Thread(target=self._post, args=(n, to_customer, seconds), daemon=True) for n in range(_POSTERS)]
         workers.append(threading.Thread(target=self._speak, args=(to_dms, seconds), daemon=True))
         for thread in (*wreckers, *workers):
             thread.start()
@@ -154,7 +154,7 @@ class World:
 
     def count(self) -> tuple[counts.Count, counts.Count]:
         lives = [life for instance in self.instances for life in instance.lives]
-        lives += [(instance.server.log, "running") for instance in self.instances if instance._server]
+        lives += [(instance.server.log, "running") for instance in self.instances if instance.is_started]
         acknowledgements = counts.Acknowledgements(lives)
         to_customer = counts.Count()
         for client in self.clients:

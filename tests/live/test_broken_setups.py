@@ -5,15 +5,19 @@ Each row has a scenario here that breaks a real LCH in that way. The phrases are
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import json
 import re
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email.utils import formatdate
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -25,7 +29,7 @@ from tests.support.certificates import self_signed
 from tests.support.clients import NodeClient
 from tests.support.hooks import QUICK
 from tests.support.jwts import ISSUER, SECRET, mint
-from tests.support.peers import peer, read_request
+from tests.support.peers import peer
 from tests.support.servers import Server, free_port, gunicorn_command, run_to_its_end
 from tests.support.tools import ROOT
 from tests.support.waiting import wait_until
@@ -71,17 +75,24 @@ def ask_the_doctor(*arguments: str, wrapper: Sequence[str] = (), **settings: str
     command = [*wrapper, sys.executable, "-m", "flask", "--app", "wsgi", "doctor", *arguments]
     ended = run_to_its_end(command, **settings)
     assert ended.returncode in (0, 1, 3), ended.stdout
-    return ended.stdout
+    # What LCH logs while it starts goes to the same terminal, and is not what the doctor says.
+    return "\n".join(line for line in ended.stdout.splitlines() if not re.match(r"\d{4}-\d\d-\d\d ", line))
 
 
 @contextmanager
 def broken(
-    *, wrapper: Sequence[str] = (), then: Callable[[Server], object] = lambda _: None, client: dict[str, object] | None = None, **settings: str
+    *,
+    wrapper: Sequence[str] = (),
+    then: Callable[[Server], object] = lambda _: None,
+    client: dict[str, object] | None = None,
+    **settings: str,
 ) -> Iterator[Scene]:
     """A running LCH with these settings, a chat with it, what is to happen then, and the doctor beside it."""
     port = free_port()
     all_settings = {**GOOD, "PORT": str(port), **settings}
-    with Server([*wrapper, *gunicorn_command(port)], port, **{k: v for k, v in all_settings.items() if k != "PORT"}) as server:
+    with Server(
+        [*wrapper, *gunicorn_command(port)], port, **{k: v for k, v in all_settings.items() if k != "PORT"}
+    ) as server:
         said = chat(server.url, **(client or {}))
         then(server)
         doctor = ask_the_doctor("--probe", "--public-url", server.url, wrapper=wrapper, **all_settings)
@@ -100,9 +111,18 @@ def with_a_dms(clock: Callable[[], float] = time.time, **changed: str) -> Iterat
             yield scene
 
 
+def answer_nothing_but_its_date(connection: socket.socket) -> None:
+    """As any HTTP server would; only the doctor gets as far as this, and sends no body."""
+    if b"\r\n\r\n" in connection.recv(65536):
+        connection.sendall(f"HTTP/1.1 401 Unauthorized\r\nDate: {formatdate(usegmt=True)}\r\n\r\n".encode())
+
+
 @contextmanager
 def wrong_certificate(folder: Path) -> Iterator[Scene]:
-    with peer(read_request, tls=self_signed(folder).tls) as address, broken(DMS_URL=f"https://{address}/dms") as scene:
+    with (
+        peer(answer_nothing_but_its_date, tls=self_signed(folder).tls) as address,
+        broken(DMS_URL=f"https://{address}/dms") as scene,
+    ):
         yield scene
 
 
@@ -138,10 +158,13 @@ def port_taken() -> Iterator[Scene]:
         Thread(target=other.serve_forever, daemon=True).start()
         port = other.server_port
         settings = {**GOOD, "DMS_URL": f"http://127.0.0.1:{free_port()}/", "PORT": str(port)}
-        ended = run_to_its_end(gunicorn_command(port), **settings)
+        with ThreadPoolExecutor() as beside:
+            # gunicorn tries for 5 s.
+            ending = beside.submit(run_to_its_end, gunicorn_command(port), **settings)
+            client, doctor = chat(f"http://127.0.0.1:{port}"), ask_the_doctor(**settings)
+            ended = ending.result()
         assert ended.returncode != 0
-        client = chat(f"http://127.0.0.1:{port}")
-        yield Scene(lambda: ended.stdout, ask_the_doctor(**settings), client)
+        yield Scene(lambda: ended.stdout, doctor, client)
         other.shutdown()
 
 
@@ -201,9 +224,11 @@ SCENARIOS: dict[str, Callable[[Path], contextlib.AbstractContextManager[Scene]]]
 @contextmanager
 def with_a_foreign_page() -> Iterator[Scene]:
     page = {"extraHeaders": {"Origin": "https://shop.example.com"}}
-    with SandboxDms(issuer=ISSUER, secret=SECRET, scripted=False) as dms:
-        with broken(client=page, DMS_URL=dms.url, ALLOWED_ORIGIN="https://chat.example.com") as scene:
-            yield scene
+    with (
+        SandboxDms(issuer=ISSUER, secret=SECRET, scripted=False) as dms,
+        broken(client=page, DMS_URL=dms.url, ALLOWED_ORIGIN="https://chat.example.com") as scene,
+    ):
+        yield scene
 
 
 # --- the tests ---
@@ -231,3 +256,33 @@ def test_what_the_document_quotes_is_what_log_doctor_and_client_say(name: str, t
         assert "Traceback" not in said
         for hidden in (SECRET, OTHER_SECRET, "eyJ"):
             assert hidden not in said
+
+
+def test_each_line_of_level_warning_and_error_is_in_the_document_and_each_that_it_explains_exists() -> None:
+    logged = [text for file in sorted((ROOT / "lchook").rglob("*.py")) for text in _complaints(file)]
+    section = DOCUMENT.read_text().partition("\n## By log line")[2]
+    explained = [
+        phrase
+        for line in section.splitlines()
+        if line.startswith("| `")
+        for phrase in re.findall(r"`([^`]+)`", line.split("|")[1])
+    ]
+    assert [text for text in logged if not any(phrase in text for phrase in explained)] == [], "not in the document"
+    others = "is not an accepted origin"
+    assert [phrase for phrase in explained if phrase != others and not any(phrase in text for text in logged)] == []
+
+
+def _complaints(file: Path) -> Iterator[str]:
+    """The constant parts of what a module logs as a warning or an error. The console's and sandbox's lines are their own."""
+    if {"console", "sandbox"} & set(file.parts):
+        return
+    for node in ast.walk(ast.parse(file.read_text())):
+        if not (
+            isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name)
+        ):
+            continue
+        if node.func.value.id == "log" and node.func.attr in ("warning", "error", "exception") and node.args:
+            pieces = [piece.value for piece in ast.walk(node.args[0]) if isinstance(piece, ast.Constant)]
+            text = "".join(str(piece) for piece in pieces)
+            if text.strip() != "failed":
+                yield text

@@ -18,16 +18,18 @@ class Certificate:
     tls: ssl.SSLContext
 
 
-def self_signed(folder: Path, *, names: str = "IP:127.0.0.1,DNS:localhost", days: int = 90, starts: str = "") -> Certificate:
+def self_signed(
+    folder: Path, *, names: str = "IP:127.0.0.1,DNS:localhost", days: int = 90, valid: tuple[str, str] | None = None
+) -> Certificate:
     """A certificate that only itself vouches for.
 
-    :param days: from now on, or from `starts` on.
-    :param starts: when it begins to be valid, such as "20200101000000Z"; empty for now.
+    :param days: for how long it is valid, from now on.
+    :param valid: from when to when instead, such as ("20200101000000Z", "20200111000000Z").
     """
     key, file = folder / "key.pem", folder / "certificate.pem"
     openssl = needs("openssl")
     subject = ["-subj", "/O=Tests of LCH/CN=127.0.0.1"]
-    if not starts:
+    if valid is None:
         command = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", str(days), *subject]
         command += ["-addext", f"subjectAltName={names}", "-keyout", str(key), "-out", str(file)]
         subprocess.run(command, check=True, capture_output=True)
@@ -45,7 +47,7 @@ def self_signed(folder: Path, *, names: str = "IP:127.0.0.1,DNS:localhost", days
         command = [openssl, "req", "-newkey", "rsa:2048", "-nodes", *subject, "-keyout", str(key), "-out", str(request)]
         subprocess.run(command, check=True, capture_output=True)
         command = [openssl, "ca", "-batch", "-config", str(config), "-selfsign", "-keyfile", str(key), "-in", str(request)]
-        command += ["-startdate", starts, "-days", str(days), "-out", str(file), "-notext"]
+        command += ["-startdate", valid[0], "-enddate", valid[1], "-out", str(file), "-notext"]
         subprocess.run(command, check=True, capture_output=True)
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(file, key)

@@ -14,11 +14,13 @@ _PROGRAMS = {
     "node": ("node",),
     "chromium": ("chromium", "chromium-browser", "google-chrome"),
     "openssl": ("openssl",),
+    # Where Debian has it, an ordinary user's PATH does not lead.
+    "nginx": ("nginx", "/usr/sbin/nginx"),
 }
 
 
 def needs(tool: str) -> str:
-    """The path of `node` (with socket.io-client beside the project), `chromium` or `openssl`; skips the test without it."""
+    """The path of a program of `_PROGRAMS`; `node` comes with socket.io-client beside the project. Skips without it."""
     path = next(filter(None, map(shutil.which, _PROGRAMS[tool])), None)
     if path is None:
         return _missing(f"{tool} is not installed")
