@@ -22,7 +22,9 @@ from lchook.chat import FORWARDING_FAILED, Chat
 from lchook.dms import DmsClient
 from lchook.draining import Draining
 from lchook.engine_guard import EngineGuard, StrictJson
+from lchook.engine_mended import pings
 from lchook.identity import Doorkeeper
+from lchook.lean_manager import LeanManager
 from lchook.logs import Log, set_up_logs
 from lchook.metrics import Metrics
 from lchook.ordered_events import OrderedSocketIO, answered_ping_age, emit_event
@@ -70,6 +72,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         manage_session=False,
         max_http_buffer_size=settings.max_message_bytes,
         json=StrictJson,
+        client_manager=LeanManager(),
         ping_interval=settings.ping_interval_seconds,
         ping_timeout=settings.ping_timeout_seconds,
     )
@@ -129,6 +132,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         unsent=guard.unsent,
         metrics=metrics,
     )
+    ticker.add(pings.tick)
     ticker.add(to_customer.tick, to_dms.tick, guard.tick, chat.tick)
     socketio.on_namespace(chat)
     hook = webhook.Webhook(settings, tokens, to_customer, ticker, metrics)
@@ -195,13 +199,13 @@ def _doorkeeper(settings: config.Settings) -> Doorkeeper:
     return Doorkeeper(tokens=tokens, anonymous=settings.anonymous_customers, key=key)
 
 
-def _origins(settings: config.Settings) -> str | list[str] | Callable[[str, dict[str, Any]], bool] | None:
+def _origins(settings: config.Settings) -> str | list[str] | Callable[[str | None, dict[str, Any]], bool] | None:
     allowed = settings.allowed_origins
     if not isinstance(allowed, tuple):
         return allowed
     if settings.console_token:
         # The console is a page of this hook's own.
-        return lambda origin, environ: origin in allowed or origin.partition("://")[2] == environ.get("HTTP_HOST")
+        return lambda origin, environ: origin in allowed or (origin or "").partition("://")[2] == environ.get("HTTP_HOST")
     return list(allowed)
 
 

@@ -6,11 +6,14 @@ Replaces methods of its classes when it is imported. Knows nothing of Socket.IO.
 
 from __future__ import annotations
 
+import time
+import weakref
+from collections import deque
 from typing import Any
 
 from engineio import Server
 from engineio.exceptions import ContentTooLongError, EngineIOError, UnknownPacketError
-from engineio.packet import UPGRADE, Packet
+from engineio.packet import PING, UPGRADE, Packet
 from engineio.payload import Payload
 from engineio.socket import Socket
 
@@ -68,6 +71,38 @@ def _disconnect(self: Any, sid: str | None = None) -> None:
         socket.close(wait=False, reason=self.reason.SERVER_DISCONNECT)
 
 
+class Pings:
+    """When which connection is to be pinged. The engine has a greenlet sleep for each, and those weigh."""
+
+    def __init__(self) -> None:
+        # All wait equally long, so they come due in the order in which they were put in, for each server.
+        self._waiting: dict[float, deque[tuple[float, Any]]] = {}
+
+    def schedule(self, socket: Any) -> None:
+        """Ping the connection after its server's ping interval. In place of `engineio.socket.Socket.schedule_ping`, which is
+        called when a pong comes."""
+        if not socket.last_ping:
+            return
+        # Which ping it was that was answered, the engine forgets.
+        socket.answered_ping = socket.last_ping
+        socket.last_ping = None
+        interval = socket.server.ping_interval
+        self._waiting.setdefault(interval, deque()).append((time.monotonic() + interval, weakref.ref(socket)))
+
+    def tick(self) -> None:
+        """Ping those who are due."""
+        now = time.monotonic()
+        for waiting in list(self._waiting.values()):
+            while waiting and waiting[0][0] <= now:
+                socket = waiting.popleft()[1]()
+                if socket is not None and not socket.closing and not socket.closed:
+                    socket.last_ping = time.time()
+                    socket.send(Packet(PING))
+
+
+pings = Pings()
+
+Socket.schedule_ping = lambda self: pings.schedule(self)
 _decode_packet, Packet.decode = Packet.decode, _decode
 _receive_packet, Socket.receive = Socket.receive, _receive
 _disconnect_all, Server.disconnect = Server.disconnect, _disconnect

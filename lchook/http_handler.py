@@ -31,6 +31,7 @@ log = Log(__name__)
 # gevent-websocket's handler takes the class from its own module.
 geventwebsocket.handler.WebSocket = BoundedWebSocket
 
+_FRAME_BUFFER_BYTES = 512
 _MOST_HEADERS = 100
 _MOST_HEADER_BYTES = 32 * 1024
 
@@ -103,6 +104,7 @@ class Handler(WebSocketHandler, PyWSGIHandler):  # type: ignore[misc]  # neither
     idle = False
     status: Any = None
     websocket: Any = None
+    rfile: Any = None
     wsgi_input: Any = None
     content_length: Any = None
     # How long a connection may wait for its next request, a request for its headers, and a body for its end.
@@ -128,6 +130,10 @@ class Handler(WebSocketHandler, PyWSGIHandler):  # type: ignore[misc]  # neither
         Handler.connections.add(self)
         # A bound for clients that do not read, or are gone without a word.
         self.socket.settimeout(self.websocket_timeout_seconds)
+        # A chat's frames are short, and there are thousands of connections: a smaller buffer. (A client waits for the
+        # answer before it sends frames, so there is nothing in the old one.)
+        self.rfile.close()
+        self.rfile = self.socket.makefile("rb", _FRAME_BUFFER_BYTES)
         try:
             super().handle()
         except OSError:

@@ -32,6 +32,8 @@ log = Log(__name__)
 
 Acknowledge = Callable[..., None]
 
+# What is read of a connection's environ later on, by python-socketio and by Flask-SocketIO.
+_KEPT = ("REMOTE_ADDR", "REQUEST_METHOD", "PATH_INFO", "QUERY_STRING", "HTTP_USER_AGENT", "flask.app", "wsgi.websocket")
 # For how long the Flask-SocketIO test client, which wants its acknowledgement at once, waits for one.
 _SERIAL_WAIT_SECONDS = 120
 
@@ -93,6 +95,7 @@ class OrderedSocketIO(SocketIO):  # type: ignore[misc]
         handler = self.server.namespace_handlers.get(name)
         sid = self.server.manager.sid_from_eio_sid(eio_sid, name)
         if isinstance(handler, OrderedNamespace) and self.server.manager.is_connected(sid, name):
+            _keep_only_what_is_needed(self.server.environ.get(eio_sid))
             handler.ready(sid)
 
     def _handle_event_in_order(self, eio_sid: str, namespace: str | None, id: int | None, data: Any) -> None:  # noqa: A002
@@ -126,6 +129,14 @@ class OrderedSocketIO(SocketIO):  # type: ignore[misc]
             acknowledge({"status": "rejected", "error": "internal error"})
         if not self.server.async_handlers and id is not None:
             acknowledged.wait(_SERIAL_WAIT_SECONDS)
+
+
+def _keep_only_what_is_needed(environ: dict[str, Any] | None) -> None:
+    """The WSGI environ of a connection is kept as long as it lasts, and is what weighs most about it."""
+    if environ is not None and "gunicorn.sock" in environ:
+        kept = {name: environ[name] for name in _KEPT if name in environ}
+        environ.clear()
+        environ.update(kept)
 
 
 def emit_event(server: Any, sid: str, event: str, payload: Any, acknowledged: Callable[..., None]) -> None:
@@ -169,13 +180,6 @@ def answered_ping_age(server: Any, sid: str) -> float | None:
     return time.time() - float(getattr(eio_socket, "answered_ping", 0.0))
 
 
-def _schedule_ping_and_remember(self: EngineSocket) -> None:
-    """In place of `engineio.socket.Socket.schedule_ping`, which is called when a pong comes, and forgets of which ping."""
-    if self.last_ping:
-        self.answered_ping = self.last_ping
-    _schedule_ping(self)
-
-
 def _poll_without_timer(self: EngineSocket) -> list[EnginePacket]:
     """In place of `engineio.socket.Socket.poll`. A WebSocket's writer needs no timer: it is told when the socket closes."""
     if not self.upgraded:
@@ -197,5 +201,3 @@ def _poll_without_timer(self: EngineSocket) -> list[EnginePacket]:
 
 _poll = EngineSocket.poll
 EngineSocket.poll = _poll_without_timer
-_schedule_ping = EngineSocket.schedule_ping
-EngineSocket.schedule_ping = _schedule_ping_and_remember

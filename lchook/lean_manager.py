@@ -1,0 +1,38 @@
+"""python-socketio's list of connected sockets, without a room for each of them.
+
+Its own manager (5.18.1) keeps a room for every socket, and looks through all rooms when one disconnects, which takes the
+longer, the more there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from socketio import Manager
+
+
+class LeanManager(Manager):  # type: ignore[misc]  # python-socketio has no types
+    """For servers that send to single sockets, or to all of a namespace, and use no other rooms."""
+
+    def basic_enter_room(self, sid: str, namespace: str, room: str | None, eio_sid: str | None = None) -> None:
+        if room != sid:
+            super().basic_enter_room(sid, namespace, room, eio_sid=eio_sid)
+
+    def get_participants(self, namespace: str, room: Any) -> Iterator[tuple[str, str]]:
+        sockets = self.rooms.get(namespace, {}).get(None)
+        eio_sid = sockets.get(room) if sockets is not None and isinstance(room, str) else None
+        if eio_sid is not None:
+            yield room, eio_sid
+        else:
+            yield from super().get_participants(namespace, room)
+
+    def basic_disconnect(self, sid: str, namespace: str, **kwargs: Any) -> None:
+        self.basic_leave_room(sid, namespace, None)
+        self.callbacks.pop(sid, None)
+        for pending in (self.pending_connect, self.pending_disconnect):
+            sids = pending.get(namespace)
+            if sids is not None and sid in sids:
+                sids.remove(sid)
+                if not sids:
+                    del pending[namespace]
