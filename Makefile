@@ -39,6 +39,10 @@ format: $(VENV)/dev ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+.PHONY: bench
+bench: $(VENV)/dev benchmarks/node_modules/.done ## Measure LCH beside a plain Node hook (ARGS="--quick", ARGS="--only NAME")
+	@$(BIN)/python -m benchmarks $(ARGS)
+
 .PHONY: requirements
 requirements: $(VENV)/dev ## Compile the pinned requirements from their .in files
 	$(BIN)/pip install --quiet pip-tools
@@ -49,7 +53,7 @@ COMPILE := --strip-extras --no-header --no-emit-index-url --no-emit-find-links -
 
 .PHONY: clean
 clean: ## Remove what these commands made
-	rm -rf $(VENV) node_modules .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) node_modules benchmarks/node_modules .pytest_cache .mypy_cache .ruff_cache
 
 $(VENV)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "LCH needs Python 3.11 or newer; name one with make PYTHON=…")'
@@ -71,3 +75,10 @@ node_modules/.done: package.json package-lock.json
 	  npm ci --no-audit --no-fund --silent --fetch-retries=0 >/dev/null 2>&1 || echo "npm brought no socket.io-client: the page uses its CDN"; \
 	fi
 	@mkdir -p node_modules && touch $@
+
+# What the Node hook is made of. Without it LCH is measured alone.
+benchmarks/node_modules/.done: benchmarks/package.json benchmarks/package-lock.json
+	@if command -v npm >/dev/null; then \
+	  npm ci --prefix benchmarks --no-audit --no-fund --silent --fetch-retries=0 >/dev/null 2>&1 || echo "npm brought no Node hook"; \
+	fi
+	@mkdir -p benchmarks/node_modules && touch $@

@@ -113,6 +113,11 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = HERE / 
                 problems[name] = f"is wrong: it should be {should_be}"
         elif name in _REQUIRED:
             problems[name] = f"is missing: it should be {should_be}"
+    webhook_secrets = {values.get("jwt_secret"), values.get("jwt_secret_previous")}
+    for name in ("CUSTOMER_TOKEN_SECRET", "CUSTOMER_TOKEN_SECRET_PREVIOUS"):
+        if values.get(name.lower()) in webhook_secrets - {None}:
+            # Whoever holds a token of one kind could otherwise, with luck, use it as one of the other.
+            problems[name] = "is wrong: it should be a secret of its own, not the one that LCH shares with DMS"
     if problems:
         raise SettingsError(problems)
     return Settings(**values)

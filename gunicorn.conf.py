@@ -7,9 +7,13 @@ from gevent import monkey
 
 monkey.patch_all()
 
+import re
 import resource
 import sys
 from pathlib import Path
+from typing import Any
+
+from gunicorn.glogging import Logger, SafeAtoms
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
@@ -33,6 +37,25 @@ keepalive = 15
 # Since 25.1 every instance would open ~/.gunicorn/gunicorn.ctl: instances of one user take it from each other.
 control_socket_disable = True
 accesslog = None
+
+
+class OneLine(SafeAtoms):  # type: ignore[misc]  # gunicorn has no types
+    """What an access log line is made of. gunicorn (27.0.1) writes control characters as they come, with which clients could
+    forge lines; and with a session id from the log its readers could take over the session."""
+
+    def __getitem__(self, name: str) -> Any:
+        value = super().__getitem__(name)
+        if not isinstance(value, str):
+            return value
+        value = re.sub(r"\bsid=[^&\s]*", "sid=…", value)
+        return value if value.isprintable() else value.encode("unicode_escape").decode()
+
+
+class OneLineLogger(Logger):  # type: ignore[misc]
+    atoms_wrapper_class = OneLine
+
+
+logger_class = OneLineLogger
 loglevel = settings.log_levels[""].lower()
 
 # Each socket is a connection and a file descriptor, and so are posts to DMS: as many as this process may have. Above

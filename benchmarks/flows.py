@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from benchmarks.bench import Bench, interleaved
 from benchmarks.load import Crowd, ToCustomer, ToDms, flood, steady
 from benchmarks.peers import Dms
-from benchmarks.report import Row, percentile, node_ratio_at_least, ratio_at_most, node_ratio_or_figure_at_most
+from benchmarks.report import Row, node_ratio_at_least, node_ratio_or_figure_at_most, percentile, ratio_at_most
 
 TO_DMS, TO_CUSTOMER = "customer → DMS", "webhook → customer"
 SLOW_DMS_SECONDS = 2.0
@@ -38,10 +38,10 @@ async def throughput(bench: Bench) -> None:
     async with AsyncExitStack() as stack:
         crowds = {each.name: await stack.enter_async_context(bench.crowd(each, plan.connected)) for each in bench.contenders}
         for direction, target in ((TO_DMS, node_ratio_at_least(1.3)), (TO_CUSTOMER, node_ratio_at_least(1.0))):
-            # The first round is for compilers and caches to get warm.
-            figures = await interleaved(crowds, plan.rounds + 1, lambda crowd, it=direction: flood_of(crowd, it, plan.flood))
-            warm = {name: values[1:] for name, values in figures.items()}
-            bench.compare(f"{direction}, messages", "per CPU s", warm, target)
+            figures = await interleaved(
+                crowds, plan, plan.rounds, lambda crowd, seconds, it=direction: flood_of(crowd, it, seconds)
+            )
+            bench.compare(f"{direction}, messages", "per CPU s", figures, target)
 
 
 async def latency(bench: Bench) -> None:

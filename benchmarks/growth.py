@@ -78,11 +78,10 @@ async def _costs(bench: Bench, crowds: Mapping[int, Crowd]) -> dict[str, dict[in
     found = {}
     for direction in _DIRECTIONS:
 
-        async def cost(crowd: Crowd, direction: str = direction) -> float:
-            return 1e6 / await flood_of(crowd, direction, bench.plan.flood)
+        async def cost(crowd: Crowd, seconds: float, direction: str = direction) -> float:
+            return 1e6 / await flood_of(crowd, direction, seconds)
 
-        figures = await interleaved(crowds, bench.plan.growth_rounds + 1, cost)
-        found[direction] = {level: values[1:] for level, values in figures.items()}
+        found[direction] = await interleaved(crowds, bench.plan, bench.plan.growth_rounds, cost)
     return found
 
 

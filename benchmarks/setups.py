@@ -47,11 +47,14 @@ async def stores(bench: Bench) -> None:
             }
             for direction in (TO_DMS, TO_CUSTOMER):
                 figures = await interleaved(
-                    crowds, bench.plan.growth_rounds + 1, lambda crowd, it=direction: flood_of(crowd, it, bench.plan.flood)
+                    crowds,
+                    bench.plan,
+                    bench.plan.growth_rounds,
+                    lambda crowd, seconds, it=direction: flood_of(crowd, it, seconds),
                 )
                 for name in list(urls)[1:]:
                     what = f"{direction}, messages, store in {name}"
-                    bench.rows.append(Row(what, "per CPU s", figures[name][1:], figures["SQLite"][1:], "SQLite"))
+                    bench.rows.append(Row(what, "per CPU s", figures[name], figures["SQLite"], "SQLite"))
     finally:
         if not isinstance(redis, str):
             redis.stop()
@@ -75,9 +78,12 @@ async def instances(bench: Bench) -> None:
             }
             for direction in (TO_DMS, TO_CUSTOMER):
                 figures = await interleaved(
-                    crowds, bench.plan.growth_rounds + 1, lambda crowd, it=direction: flood_of(crowd, it, bench.plan.flood)
+                    crowds,
+                    bench.plan,
+                    bench.plan.growth_rounds,
+                    lambda crowd, seconds, it=direction: flood_of(crowd, it, seconds),
                 )
                 what = f"{direction}, messages, two instances on Redis"
-                bench.rows.append(Row(what, "per CPU s", figures[2][1:], figures[1][1:], "one"))
+                bench.rows.append(Row(what, "per CPU s", figures[2], figures[1], "one"))
     finally:
         redis.stop()

@@ -11,12 +11,11 @@ from benchmarks.bench import Bench, connections_possible, interleaved
 from benchmarks.flows import TO_CUSTOMER, TO_DMS, latencies_of
 from benchmarks.load import WINDOW, Crowd
 from benchmarks.peers import Browser, HttpConnection
-from benchmarks.report import figure_at_most, percentile, node_ratio_at_least
+from benchmarks.report import figure_at_most, node_ratio_at_least, percentile
 from benchmarks.wire import client_message
 
 # Connecting a few first: what a hook needs once is not a socket's.
 _WARM_UP = 200
-_REST_SECONDS = 3.0
 # Apart from the numbers that floods give out.
 _first_messages = itertools.count(1_000_000_000)
 
@@ -25,9 +24,8 @@ async def connecting(bench: Bench) -> None:
     """As LCC does at every key stroke: poll, upgrade, say something; the old sockets stay."""
     async with AsyncExitStack() as stack:
         crowds = {each.name: await stack.enter_async_context(bench.crowd(each)) for each in bench.contenders}
-        figures = await interleaved(crowds, bench.plan.rounds + 1, lambda crowd: _connects(crowd, bench.plan.flood))
-    warm = {name: values[1:] for name, values in figures.items()}
-    bench.compare("connects as LCC does, with a first message", "per CPU s", warm, node_ratio_at_least(0.8))
+        figures = await interleaved(crowds, bench.plan, bench.plan.rounds, _connects)
+    bench.compare("connects as LCC does, with a first message", "per CPU s", figures, node_ratio_at_least(0.8))
 
 
 async def _connects(crowd: Crowd, seconds: float) -> float:
@@ -70,10 +68,10 @@ async def idle_memory(bench: Bench) -> None:
             for contender in bench.contenders:
                 async with bench.crowd(contender) as crowd:
                     await crowd.connect(_WARM_UP, idle=True, as_lcc=as_lcc)
-                    await asyncio.sleep(_REST_SECONDS)
+                    await asyncio.sleep(bench.plan.rest)
                     before = crowd.servers[0].memory().pss
                     await crowd.connect(bench.plan.idle, idle=True, as_lcc=as_lcc)
-                    await asyncio.sleep(_REST_SECONDS)
+                    await asyncio.sleep(bench.plan.rest)
                     crowd.check()
                     grown = crowd.servers[0].memory().pss - before
                     figures.setdefault(contender.name, []).append(grown / bench.plan.idle)

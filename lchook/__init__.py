@@ -87,7 +87,13 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     samples = console.Samples(metrics) if settings.console_token else None
     on_answer = samples.dms_answered if samples else metrics.dms_seconds.observe
     retrying = RetryingDms(dms, budget_seconds=settings.retry_budget_seconds, on_answer=on_answer)
-    to_dms = ToDms(retrying, store, start_task=server.start_background_task, max_queue_length=settings.max_queue_length)
+    to_dms = ToDms(
+        retrying,
+        store,
+        start_task=server.start_background_task,
+        max_queue_length=settings.max_queue_length,
+        store_patience_seconds=settings.retry_budget_seconds,
+    )
     guard = EngineGuard(
         server,
         packet_rates=Rates(settings.socket_rate),
@@ -137,9 +143,11 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     socketio.on_namespace(chat)
     hook = webhook.Webhook(settings, tokens, to_customer, ticker, metrics)
     app.register_blueprint(webhook.create_blueprint(settings, hook))
-    app.wsgi_app = webhook.WebhookFirst(app.wsgi_app, hook)  # type: ignore[method-assign]
+    flask_socketio: Any = app.wsgi_app
+    app.wsgi_app = webhook.WebhookFirst(flask_socketio.__call__, hook).__call__  # type: ignore[method-assign]
     draining = Draining(app.wsgi_app, socketio=socketio, to_dms=to_dms, to_customer=to_customer, store=store)
-    app.wsgi_app = draining  # type: ignore[method-assign]
+    # Bound methods: to call an object takes a round through C, and what is on C's stack is kept for each waiting connection.
+    app.wsgi_app = draining.__call__  # type: ignore[method-assign]
     app.extensions["lch_draining"] = draining
     app.register_blueprint(
         health.create_blueprint(store=store, draining=draining, metrics=metrics, metrics_token=settings.metrics_token)

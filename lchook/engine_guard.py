@@ -15,7 +15,7 @@ from typing import Any
 
 from socketio import packet
 
-from lchook import engine_mended  # noqa: F401  # for what it does
+from lchook import engine_mended, engine_websocket  # noqa: F401  # for what they do
 from lchook.logs import Log
 from lchook.messages import MOST_LEVELS, is_deeper_than, strict_json
 from lchook.rates import Rates

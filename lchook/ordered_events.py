@@ -20,7 +20,6 @@ from engineio.exceptions import SocketIsClosedError
 from engineio.packet import MESSAGE
 from engineio.packet import Packet as EnginePacket
 from engineio.payload import Payload
-from engineio.socket import Socket as EngineSocket
 from flask import Flask
 from flask_socketio import Namespace, SocketIO
 from socketio import packet
@@ -178,26 +177,3 @@ def answered_ping_age(server: Any, sid: str) -> float | None:
     except SocketIsClosedError:
         return None
     return time.time() - float(getattr(eio_socket, "answered_ping", 0.0))
-
-
-def _poll_without_timer(self: EngineSocket) -> list[EnginePacket]:
-    """In place of `engineio.socket.Socket.poll`. A WebSocket's writer needs no timer: it is told when the socket closes."""
-    if not self.upgraded:
-        waiting: list[EnginePacket] = _poll(self)
-        return waiting
-    packets = [self.queue.get()]
-    self.queue.task_done()
-    if packets == [None]:
-        return []
-    while not self.queue.empty():
-        following = self.queue.get()
-        self.queue.task_done()
-        if following is None:
-            self.queue.put(None)
-            break
-        packets.append(following)
-    return packets
-
-
-_poll = EngineSocket.poll
-EngineSocket.poll = _poll_without_timer

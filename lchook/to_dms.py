@@ -29,10 +29,7 @@ log = Log(__name__)
 
 # How often a message that waits for other instances looks whether it is its turn, if nobody tells it.
 _LOOK_SECONDS = 0.5
-# For how long a message that waits for its turn puts up with a store that fails.
-_GIVE_UP_SECONDS = 30.0
-# Failed arrivals that the store is to forget once it is back. Of a long outage only the first may have gone through.
-_MOST_UNTOLD = 10_000
+_STORAGE_FAILED = "storage failed, so the message was not forwarded now: try again later"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +81,30 @@ class _Lane:
     moved: threading.Event = field(default_factory=threading.Event)
     users: int = 0
     running: bool = False
+    # Since when the store has not answered to the first.
+    failing_since: float | None = None
 
 
 class ToDms:
     """Takes messages and tells their outcome. Call from anywhere."""
 
-    def __init__(self, dms: RetryingDms, store: Store, *, start_task: StartTask, max_queue_length: int) -> None:
-        """:param start_task: starts a function with its arguments in a greenlet or thread of its own."""
+    def __init__(
+        self,
+        dms: RetryingDms,
+        store: Store,
+        *,
+        start_task: StartTask,
+        max_queue_length: int,
+        store_patience_seconds: float = 30.0,
+    ) -> None:
+        """:param start_task: starts a function with its arguments in a greenlet or thread of its own.
+        :param store_patience_seconds: for how long a message waits for a store that fails.
+        """
         self._dms = dms
         self._store = store
         self._start_task = start_task
         self._max_queue_length = max_queue_length
+        self._store_patience_seconds = store_patience_seconds
         self._lock = threading.Lock()
         self._lanes: dict[str, _Lane] = {}
         self._pending: dict[str, _Waiting] = {}
@@ -161,18 +171,10 @@ class ToDms:
             return Outcome("rejected", error=f"more than {self._max_queue_length} messages are waiting: slow down"), False
         ticket = str(next(self._tickets))
         try:
-            arrival = self._store.arrive(message.customer_id, ticket, key, seconds_ago=0)
-        except StoreError as error:
-            log.error(
-                "not forwarded: storage failed", customer=message.customer_id, message=message.message_id, reason=error
-            )
-            if len(self._untold) < _MOST_UNTOLD:
-                # It may have gone through: then its ticket would hold up the line for ever.
-                bare = dataclasses.replace(message, body=b"")
-                self._untold.append((_Waiting(bare, ticket, key, Arrival("first"), []), None))
-            return Outcome(
-                "failed", message.message_id, None, "storage failed, nothing was forwarded: try again later"
-            ), False
+            arrival = self._store.arrive(message.customer_id, ticket, key)
+        except StoreError:
+            # It takes its place here, and asks again.
+            arrival = Arrival("pending")
         if arrival.state == "done" and arrival.outcome is not None:
             log.info("came again, is not forwarded again", customer=message.customer_id, message=message.message_id)
             return Outcome(**json.loads(arrival.outcome)), False
@@ -239,13 +241,12 @@ class ToDms:
             self._tell_store(waiting, outcome)
         except StoreError as error:
             log.error("the store could not be told what became of a message; it will be", reason=error)
-            self._untold.append((waiting, outcome))
+            self._untold.append((_without_body(waiting), outcome))
         return outcome
 
     def _wait_for_turn(self, lane: _Lane, waiting: _Waiting) -> Outcome | None:
         """Returns the outcome if another instance had the message, `None` when it is to be posted now."""
         message = waiting.message
-        failing_since: float | None = None
         while waiting.arrival.state != "first" or not waiting.arrival.turn:
             lane.moved.clear()
             try:
@@ -256,26 +257,32 @@ class ToDms:
                     if turn is None:
                         waiting.arrival = Arrival("pending")
                 if waiting.arrival.state == "pending":
+                    seconds_ago = time.monotonic() - waiting.since
                     waiting.arrival = self._store.arrive(
-                        message.customer_id, waiting.ticket, waiting.key, seconds_ago=time.monotonic() - waiting.since
+                        message.customer_id, waiting.ticket, waiting.key, seconds_ago=seconds_ago, again=True
                     )
-                failing_since = None
+                lane.failing_since = None
             except StoreError as error:
-                if failing_since is None:
-                    failing_since = time.monotonic()
+                if lane.failing_since is None:
+                    lane.failing_since = time.monotonic()
                     log.warning(
                         "a message waits for the store",
                         customer=message.customer_id,
                         message=message.message_id,
                         reason=error,
                     )
-                if time.monotonic() - failing_since > _GIVE_UP_SECONDS:
-                    self._untold.append((waiting, None))
-                    return Outcome("failed", message.message_id, None, "storage failed, nothing was forwarded")
+                failing_seconds = time.monotonic() - max(lane.failing_since, waiting.since)
+                if self._stopping or failing_seconds > self._store_patience_seconds:
+                    log.error("not forwarded: storage failed", customer=message.customer_id, message=message.message_id)
+                    # It may have a place in the line all the same.
+                    self._untold.append((_without_body(waiting), None))
+                    return Outcome("failed", message.message_id, None, _STORAGE_FAILED)
             if waiting.arrival.state == "done" and waiting.arrival.outcome is not None:
                 return Outcome(**json.loads(waiting.arrival.outcome))
             if waiting.arrival.state == "lost":
                 return _lost(message)
+            if waiting.arrival.turn:
+                break
             lane.moved.wait(_LOOK_SECONDS)
         return None
 
@@ -316,6 +323,11 @@ def _key(message: MessageToDms) -> str | None:
         return None
     name = json.dumps([message.customer_id, message.type, message.message_id])
     return hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
+
+
+def _without_body(waiting: _Waiting) -> _Waiting:
+    """For a memory that may grow while the store is away."""
+    return dataclasses.replace(waiting, message=dataclasses.replace(waiting.message, body=b""), done=[])
 
 
 def _lost(message: MessageToDms) -> Outcome:

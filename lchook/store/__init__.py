@@ -154,9 +154,15 @@ class Store(Protocol):
 
     # Messages to DMS
 
-    def arrive(self, customer_id: str, ticket: str, key: str | None, *, seconds_ago: float) -> Arrival:
+    def arrive(
+        self, customer_id: str, ticket: str, key: str | None, *, seconds_ago: float = 0.0, again: bool = False
+    ) -> Arrival:
         """A message came in so long ago. Unless it is a repeat (same key), its ticket goes to the end of the line.
-        With it the customer has come to this instance (see `claim`). May be asked again for a repeat that waits."""
+        With it the customer has come to this instance (see `claim`).
+
+        :param again: asked before, for a message that was pending, or of which it is not known whether it arrived; it is the
+            first that waits here, and gets its place before all others of this instance.
+        """
 
     def turn(self, customer_id: str, ticket: str, key: str | None) -> bool | None:
         """Is this ticket at the front of its line? Tickets of instances that died are skipped. None: this instance was taken

@@ -136,9 +136,11 @@ class RedisStore:
 
     # Messages to DMS
 
-    def arrive(self, customer_id: str, ticket: str, key: str | None, *, seconds_ago: float) -> Arrival:
+    def arrive(
+        self, customer_id: str, ticket: str, key: str | None, *, seconds_ago: float = 0.0, again: bool = False
+    ) -> Arrival:
         came = int(seconds_ago * 1000)
-        state, turn, outcome = self._run("ARRIVE", customer_id, ticket, key or "", REMEMBER_SECONDS, came)
+        state, turn, outcome = self._run("ARRIVE", customer_id, ticket, key or "", REMEMBER_SECONDS, came, int(again))
         return Arrival(state, turn=bool(turn), outcome=outcome or None)
 
     def turn(self, customer_id: str, ticket: str, key: str | None) -> bool | None:

@@ -203,34 +203,44 @@ local function turn(customer, ticket, key, remember)
 end
 """
 
-# customer, ticket, key or '', seconds to remember, ms since it came → state, turn, outcome
+# customer, ticket, key or '', seconds to remember, ms since it came, '1' if it is the first that waits in this instance
+# → state, turn, outcome
 ARRIVE = (
     _COMMON
     + _CLAIM
     + _LINE
     + """
 local customer, ticket, key, remember = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local line, place = p .. 'line:' .. customer, nil
+local line, mine = p .. 'line:' .. customer, me .. ' ' .. ticket
 claim(customer, ARGV[7])
 if key ~= '' then
   local known = redis.call('GET', p .. 'to_dms:' .. key)
   if known then
     local state, rest = string.sub(known, 1, 1), string.sub(known, 3)
     if state == 'd' then return {'done', 0, rest} end
-    if alive(string.match(rest, '^%S+')) then return {'pending', 0, ''} end
-    if state == 's' then return {'lost', 0, ''} end
-    -- It only waited for its turn when its instance died: it is as good as new, and keeps its place.
-    place = rest
+    if rest ~= mine then
+      if alive(string.match(rest, '^%S+')) then return {'pending', 0, ''} end
+      if state == 's' then return {'lost', 0, ''} end
+      -- It only waited for its turn when its instance died: it is as good as new. It does not get its old place: that
+      -- could be before others that wait in this instance, behind which it now is.
+      redis.call('LREM', line, 1, rest)
+      known = nil
+    end
   end
-  redis.call('SET', p .. 'to_dms:' .. key, 'p ' .. me .. ' ' .. ticket, 'EX', remember)
+  if not known then redis.call('SET', p .. 'to_dms:' .. key, 'p ' .. mine, 'EX', remember) end
 end
-if not place then
-  redis.call('RPUSH', line, me .. ' ' .. ticket)
-else
-  if redis.call('LINSERT', line, 'BEFORE', place, me .. ' ' .. ticket) < 1 then
-    redis.call('LPUSH', line, me .. ' ' .. ticket)
+-- It is there already if it arrived before, and the answer was lost.
+if not redis.call('LPOS', line, mine) then
+  local before = nil
+  if ARGV[8] == '1' then
+    for _, other in ipairs(redis.call('LRANGE', line, 0, -1)) do
+      if string.match(other, '^%S+') == me then
+        before = other
+        break
+      end
+    end
   end
-  redis.call('LREM', line, 1, place)
+  if before then redis.call('LINSERT', line, 'BEFORE', before, mine) else redis.call('RPUSH', line, mine) end
 end
 redis.call('EXPIRE', line, 3600)
 return {'first', turn(customer, ticket, key, remember), ''}

@@ -178,7 +178,9 @@ class SqliteStore:
 
     # Messages to DMS
 
-    def arrive(self, customer_id: str, ticket: str, key: str | None, *, seconds_ago: float) -> Arrival:
+    def arrive(
+        self, customer_id: str, ticket: str, key: str | None, *, seconds_ago: float = 0.0, again: bool = False
+    ) -> Arrival:
         if key is None:
             return Arrival("first", turn=True)
         now = self._clock()
@@ -189,7 +191,7 @@ class SqliteStore:
                 " ON CONFLICT (key) DO UPDATE SET at = ?2, process = ?3, outcome = NULL WHERE at < ?4",
                 (key, now, f"{self._process} {ticket}", now - REMEMBER_SECONDS),
             )
-            return Arrival("first", turn=True) if marked.rowcount else self._known(db, key)
+            return Arrival("first", turn=True) if marked.rowcount else self._known(db, key, ticket)
 
         arrival: Arrival = self._writes.run(work)
         return arrival
@@ -210,11 +212,15 @@ class SqliteStore:
                 )
             )
 
-    def _known(self, db: sqlite3.Connection, key: str) -> Arrival:
-        row = db.execute("SELECT process, outcome FROM to_dms WHERE key = ?", (key,)).fetchone()
-        if row is None or (row[1] is None and row[0].partition(" ")[0] != self._process):
+    def _known(self, db: sqlite3.Connection, key: str, ticket: str) -> Arrival:
+        who, outcome = db.execute("SELECT process, outcome FROM to_dms WHERE key = ?", (key,)).fetchone()
+        if outcome is not None:
+            return Arrival("done", outcome=outcome)
+        process, _, its_ticket = who.partition(" ")
+        if process != self._process:
             return Arrival("lost")
-        return Arrival("pending") if row[1] is None else Arrival("done", outcome=row[1])
+        # It arrived before, and the answer was lost.
+        return Arrival("first", turn=True) if its_ticket == ticket else Arrival("pending")
 
     # The file
 

@@ -1,4 +1,4 @@
-"""`python -m tests.chaos`: all scenarios with thousands of messages, and a table of what was lost, doubled or in disorder."""
+"""`python -m tests.chaos`: all scenarios with thousands of messages, and a table: lost, doubled, out of order."""
 
 from __future__ import annotations
 

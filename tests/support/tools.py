@@ -16,6 +16,7 @@ _PROGRAMS = {
     "openssl": ("openssl",),
     # Where Debian has it, an ordinary user's PATH does not lead.
     "nginx": ("nginx", "/usr/sbin/nginx"),
+    "promtool": ("promtool",),
 }
 
 
