@@ -13,23 +13,19 @@ import hashlib
 import itertools
 import json
 import threading
-import time
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from lchook.dms import DmsError
+from lchook.lanes import End, Lane, Waiting
 from lchook.logs import Log
 from lchook.messages import MessageToDms
 from lchook.retries import RetryingDms
-from lchook.store import Arrival, Store, StoreError
+from lchook.store import Store, StoreError
 
 log = Log(__name__)
-
-# How often a message that waits for other instances looks whether it is its turn, if nobody tells it.
-_LOOK_SECONDS = 0.5
-_STORAGE_FAILED = "storage failed, so the message was not forwarded now: try again later"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,32 +55,6 @@ Done = Callable[[Outcome], None]
 StartTask = Callable[..., object]
 
 
-@dataclass(slots=True)
-class _Waiting:
-    """A message that waits for its outcome, and everybody who wants to know it."""
-
-    message: MessageToDms
-    ticket: str
-    key: str | None
-    arrival: Arrival
-    done: list[Done]
-    since: float = field(default_factory=time.monotonic)
-
-
-@dataclass(slots=True)
-class _Lane:
-    """A customer's messages under way in this process; the first is the one that is being posted."""
-
-    queue: deque[_Waiting] = field(default_factory=deque)
-    # Held while a message takes its place, so that places here and in the store's line are the same.
-    lock: Any = field(default_factory=threading.Lock)
-    moved: threading.Event = field(default_factory=threading.Event)
-    users: int = 0
-    running: bool = False
-    # Since when the store has not answered to the first.
-    failing_since: float | None = None
-
-
 class ToDms:
     """Takes messages and tells their outcome. Call from anywhere."""
 
@@ -106,11 +76,11 @@ class ToDms:
         self._max_queue_length = max_queue_length
         self._store_patience_seconds = store_patience_seconds
         self._lock = threading.Lock()
-        self._lanes: dict[str, _Lane] = {}
-        self._pending: dict[str, _Waiting] = {}
+        self._lanes: dict[str, Lane] = {}
+        self._pending: dict[str, Waiting] = {}
         self._tickets = itertools.count(1)
         # Outcomes that the store could not be told yet: they hold up the lines of other instances.
-        self._untold: deque[tuple[_Waiting, Outcome | None]] = deque()
+        self._untold: deque[tuple[Waiting, Outcome | None]] = deque()
         self._stopping = False
         # What happened, for those who run it.
         self.counts: Counter[str] = Counter()
@@ -161,7 +131,7 @@ class ToDms:
 
     # Taking
 
-    def _take(self, lane: _Lane, message: MessageToDms, done: Done) -> tuple[Outcome | None, bool]:
+    def _take(self, lane: Lane, message: MessageToDms, done: Done) -> tuple[Outcome | None, bool]:
         """Give the message its place. Returns its outcome if that is known now, and whether the message is new."""
         key = _key(message)
         if key is not None and (pending := self._pending.get(key)) is not None:
@@ -169,19 +139,11 @@ class ToDms:
             return None, False
         if len(lane.queue) >= self._max_queue_length:
             return Outcome("rejected", error=f"more than {self._max_queue_length} messages are waiting: slow down"), False
-        ticket = str(next(self._tickets))
-        try:
-            arrival = self._store.arrive(message.customer_id, ticket, key)
-        except StoreError:
-            # It takes its place here, and asks again.
-            arrival = Arrival("pending")
-        if arrival.state == "done" and arrival.outcome is not None:
+        waiting = Waiting(message, str(next(self._tickets)), key, [done])
+        lane.enter(waiting)
+        if waiting.arrival is not None and waiting.arrival.state in ("done", "lost"):
             log.info("came again, is not forwarded again", customer=message.customer_id, message=message.message_id)
-            return Outcome(**json.loads(arrival.outcome)), False
-        if arrival.state == "lost":
-            return _lost(message), False
-        waiting = _Waiting(message, ticket, key, arrival, [done])
-        lane.queue.append(waiting)
+            return _outcome_of(waiting), False
         if key is not None:
             self._pending[key] = waiting
         if not lane.running:
@@ -189,17 +151,18 @@ class ToDms:
             with self._lock:
                 lane.users += 1
             self._start_task(self._empty, message.customer_id, lane)
-        return None, arrival.state == "first"
+        return None, waiting.is_in_line
 
-    def _enter(self, customer_id: str) -> _Lane:
+    def _enter(self, customer_id: str) -> Lane:
         with self._lock:
             lane = self._lanes.get(customer_id)
             if lane is None:
-                lane = self._lanes[customer_id] = _Lane()
+                lane = Lane(self._store, store_patience_seconds=self._store_patience_seconds)
+                self._lanes[customer_id] = lane
             lane.users += 1
         return lane
 
-    def _exit(self, customer_id: str, lane: _Lane) -> None:
+    def _exit(self, customer_id: str, lane: Lane) -> None:
         with self._lock:
             lane.users -= 1
             if lane.users == 0:
@@ -207,18 +170,20 @@ class ToDms:
 
     # Posting
 
-    def _empty(self, customer_id: str, lane: _Lane) -> None:
+    def _empty(self, customer_id: str, lane: Lane) -> None:
         """Post a lane's messages, one after the other. Ends when there is none."""
         while True:
             waiting = lane.queue[0]
             try:
-                outcome = self._bring(lane, waiting)
+                waiting, end = lane.next(lambda: self._stopping)
+                outcome = self._bring(waiting, end)
             except Exception:
                 # Nothing is known to come here. If something does, the queue goes on and the sender knows.
                 log.exception("forwarding failed", customer=customer_id, message=waiting.message.message_id)
                 outcome = Outcome("failed", waiting.message.message_id, None, "internal error; DMS may have the message")
+                self._untold.append((_without_body(waiting), outcome))
             with lane.lock:
-                lane.queue.popleft()
+                lane.leave(waiting)
                 if waiting.key is not None:
                     del self._pending[waiting.key]
                 lane.running = more = bool(lane.queue)
@@ -232,61 +197,26 @@ class ToDms:
                 self._exit(customer_id, lane)
                 return
 
-    def _bring(self, lane: _Lane, waiting: _Waiting) -> Outcome:
-        known = self._wait_for_turn(lane, waiting)
-        if known is not None:
-            return known
-        outcome = self._post(waiting.message)
+    def _bring(self, waiting: Waiting, end: End) -> Outcome:
+        """Post the message if it is its turn. Returns its outcome, whoever it comes from."""
+        if end == "turn":
+            outcome = self._post(waiting.message)
+            to_remember: Outcome | None = outcome
+        elif end == "gave up":
+            message_id = waiting.message.message_id
+            outcome = Outcome("failed", message_id, None, "storage failed, so it was not forwarded now: try again later")
+            # It may have a place in the line all the same.
+            to_remember = None
+        else:
+            return _outcome_of(waiting)
         try:
-            self._tell_store(waiting, outcome)
+            self._tell_store(waiting, to_remember)
         except StoreError as error:
             log.error("the store could not be told what became of a message; it will be", reason=error)
-            self._untold.append((_without_body(waiting), outcome))
+            self._untold.append((_without_body(waiting), to_remember))
         return outcome
 
-    def _wait_for_turn(self, lane: _Lane, waiting: _Waiting) -> Outcome | None:
-        """Returns the outcome if another instance had the message, `None` when it is to be posted now."""
-        message = waiting.message
-        while waiting.arrival.state != "first" or not waiting.arrival.turn:
-            lane.moved.clear()
-            try:
-                if waiting.arrival.state == "first":
-                    turn = self._store.turn(message.customer_id, waiting.ticket, waiting.key)
-                    if turn:
-                        return None
-                    if turn is None:
-                        waiting.arrival = Arrival("pending")
-                if waiting.arrival.state == "pending":
-                    seconds_ago = time.monotonic() - waiting.since
-                    waiting.arrival = self._store.arrive(
-                        message.customer_id, waiting.ticket, waiting.key, seconds_ago=seconds_ago, again=True
-                    )
-                lane.failing_since = None
-            except StoreError as error:
-                if lane.failing_since is None:
-                    lane.failing_since = time.monotonic()
-                    log.warning(
-                        "a message waits for the store",
-                        customer=message.customer_id,
-                        message=message.message_id,
-                        reason=error,
-                    )
-                failing_seconds = time.monotonic() - max(lane.failing_since, waiting.since)
-                if self._stopping or failing_seconds > self._store_patience_seconds:
-                    log.error("not forwarded: storage failed", customer=message.customer_id, message=message.message_id)
-                    # It may have a place in the line all the same.
-                    self._untold.append((_without_body(waiting), None))
-                    return Outcome("failed", message.message_id, None, _STORAGE_FAILED)
-            if waiting.arrival.state == "done" and waiting.arrival.outcome is not None:
-                return Outcome(**json.loads(waiting.arrival.outcome))
-            if waiting.arrival.state == "lost":
-                return _lost(message)
-            if waiting.arrival.turn:
-                break
-            lane.moved.wait(_LOOK_SECONDS)
-        return None
-
-    def _tell_store(self, waiting: _Waiting, outcome: Outcome | None) -> None:
+    def _tell_store(self, waiting: Waiting, outcome: Outcome | None) -> None:
         text = None
         if outcome is not None:
             text = json.dumps({name: value for name, value in outcome.as_dict().items() if value is not None})
@@ -325,12 +255,18 @@ def _key(message: MessageToDms) -> str | None:
     return hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
 
 
-def _without_body(waiting: _Waiting) -> _Waiting:
+def _without_body(waiting: Waiting) -> Waiting:
     """For a memory that may grow while the store is away."""
     return dataclasses.replace(waiting, message=dataclasses.replace(waiting.message, body=b""), done=[])
 
 
-def _lost(message: MessageToDms) -> Outcome:
+def _outcome_of(waiting: Waiting) -> Outcome:
+    """What the store knows of a message that another instance had."""
+    if waiting.arrival is not None and waiting.arrival.outcome is not None:
+        return Outcome(**json.loads(waiting.arrival.outcome))
     return Outcome(
-        "failed", message.message_id, None, "the instance that had this message stopped meanwhile; DMS may have the message"
+        "failed",
+        waiting.message.message_id,
+        None,
+        "the instance that had this message stopped meanwhile; DMS may have the message",
     )

@@ -25,7 +25,18 @@ class History(deque[Event]):
 
     def append(self, event: Event, /) -> None:
         """Keep an event. Its fields become texts, numbers or None: an exception, say, would keep its frames alive."""
-        small = event._replace(fields={name: _small(value) for name, value in event.fields.items()})
+        at, level, part, text, fields = event
+        small = Event(
+            at,
+            level,
+            part,
+            text,
+            # Most are short texts already: this is on the way of every message.
+            {
+                name: value if value.__class__ is str and len(value) <= MOST_CHARACTERS else _small(value)
+                for name, value in fields.items()
+            },
+        )
         with self._lock:
             self._count += 1
             super().append(small)

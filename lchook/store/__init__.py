@@ -75,7 +75,8 @@ class WaitingCustomer:
 class Arrival:
     """What is known of a message that has come in for DMS.
 
-    `first`: never seen; it has its place in the customer's line, and `turn` says whether that is the front.
+    `first`: never seen; it has its place in the customer's line, before the ticket `before` of this instance, if there is
+    one behind it, and `turn` says whether that is the front.
     `pending`: it is under way, maybe in another instance. `done`: `outcome` is its outcome, as it was handed to `finish`.
     `lost`: the instance that had it died while it was under way.
     """
@@ -83,6 +84,7 @@ class Arrival:
     state: Literal["first", "pending", "done", "lost"]
     turn: bool = False
     outcome: str | None = None
+    before: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,11 +159,11 @@ class Store(Protocol):
     def arrive(
         self, customer_id: str, ticket: str, key: str | None, *, seconds_ago: float = 0.0, again: bool = False
     ) -> Arrival:
-        """A message came in so long ago. Unless it is a repeat (same key), its ticket goes to the end of the line.
-        With it the customer has come to this instance (see `claim`).
+        """A message came in so long ago. Unless it is a repeat (same key), its ticket goes to the end of the line; one whose
+        instance died while it waited takes its place. With it the customer has come to this instance (see `claim`).
 
-        :param again: asked before, for a message that was pending, or of which it is not known whether it arrived; it is the
-            first that waits here, and gets its place before all others of this instance.
+        :param again: asked before, for a message that was pending, or of which it is not known whether it arrived; it gets
+            its place before all others of this instance.
         """
 
     def turn(self, customer_id: str, ticket: str, key: str | None) -> bool | None:

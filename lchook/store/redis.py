@@ -140,8 +140,10 @@ class RedisStore:
         self, customer_id: str, ticket: str, key: str | None, *, seconds_ago: float = 0.0, again: bool = False
     ) -> Arrival:
         came = int(seconds_ago * 1000)
-        state, turn, outcome = self._run("ARRIVE", customer_id, ticket, key or "", REMEMBER_SECONDS, came, int(again))
-        return Arrival(state, turn=bool(turn), outcome=outcome or None)
+        state, turn, outcome, before = self._run(
+            "ARRIVE", customer_id, ticket, key or "", REMEMBER_SECONDS, came, int(again)
+        )
+        return Arrival(state, turn=bool(turn), outcome=outcome or None, before=before or None)
 
     def turn(self, customer_id: str, ticket: str, key: str | None) -> bool | None:
         return {0: False, 1: True}.get(self._run("TURN", customer_id, ticket, key or "", REMEMBER_SECONDS))

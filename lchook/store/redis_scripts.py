@@ -204,46 +204,44 @@ end
 """
 
 # customer, ticket, key or '', seconds to remember, ms since it came, '1' if it is the first that waits in this instance
-# → state, turn, outcome
+# → state, turn, outcome, the ticket of this instance that comes next after it or ''
 ARRIVE = (
     _COMMON
     + _CLAIM
     + _LINE
     + """
 local customer, ticket, key, remember = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local line, mine = p .. 'line:' .. customer, me .. ' ' .. ticket
+local line, mine, dead = p .. 'line:' .. customer, me .. ' ' .. ticket, nil
 claim(customer, ARGV[7])
 if key ~= '' then
   local known = redis.call('GET', p .. 'to_dms:' .. key)
   if known then
     local state, rest = string.sub(known, 1, 1), string.sub(known, 3)
-    if state == 'd' then return {'done', 0, rest} end
+    if state == 'd' then return {'done', 0, rest, ''} end
     if rest ~= mine then
-      if alive(string.match(rest, '^%S+')) then return {'pending', 0, ''} end
-      if state == 's' then return {'lost', 0, ''} end
-      -- It only waited for its turn when its instance died: it is as good as new. It does not get its old place: that
-      -- could be before others that wait in this instance, behind which it now is.
-      redis.call('LREM', line, 1, rest)
-      known = nil
+      if alive(string.match(rest, '^%S+')) then return {'pending', 0, '', ''} end
+      if state == 's' then return {'lost', 0, '', ''} end
+      -- It only waited for its turn when its instance died: it is as good as new, and keeps its place.
+      dead, known = rest, nil
     end
   end
   if not known then redis.call('SET', p .. 'to_dms:' .. key, 'p ' .. mine, 'EX', remember) end
 end
+local function next_of_mine(from)
+  for _, other in ipairs(redis.call('LRANGE', line, from, -1)) do
+    if string.match(other, '^%S+') == me then return other end
+  end
+end
 -- It is there already if it arrived before, and the answer was lost.
 if not redis.call('LPOS', line, mine) then
-  local before = nil
-  if ARGV[8] == '1' then
-    for _, other in ipairs(redis.call('LRANGE', line, 0, -1)) do
-      if string.match(other, '^%S+') == me then
-        before = other
-        break
-      end
-    end
-  end
+  local before = dead and redis.call('LPOS', line, dead) and dead or ARGV[8] == '1' and next_of_mine(0)
   if before then redis.call('LINSERT', line, 'BEFORE', before, mine) else redis.call('RPUSH', line, mine) end
+  if dead then redis.call('LREM', line, 1, dead) end
 end
 redis.call('EXPIRE', line, 3600)
-return {'first', turn(customer, ticket, key, remember), ''}
+local is_turn = turn(customer, ticket, key, remember)
+local after = next_of_mine((redis.call('LPOS', line, mine) or 0) + 1)
+return {'first', is_turn, '', after and string.match(after, '%S+$') or ''}
 """
 )
 

@@ -12,8 +12,7 @@ RUN_BY = {
     "make requirements": "tests/docs/test_commands.py::test_make_knows_what_the_pages_name",
     "pip install -r requirements.txt": ".ci/runtime-alone",
     "gunicorn wsgi:app": ".ci/runtime-alone",
-    "gunicorn --access-logfile - wsgi:app": "tests/live/test_start.py::"
-    "test_requests_are_in_the_access_log_where_one_is_wanted",
+    "gunicorn --access-logfile - wsgi:app": "tests/live/test_start.py::test_gunicorns_access_log_has_webhooks_and_polls",
     "flask --app wsgi doctor": "tests/live/test_doctor.py::test_where_all_is_well_it_says_so_and_ends_with_0",
     "cp .env.example .env": "tests/docs/test_commands.py::test_hook_and_sandbox_of_the_example_settings_find_each_other",
     "flask --app wsgi run --debug": "tests/docs/test_commands.py::"

@@ -52,7 +52,7 @@ class Example:
         def found() -> list[Any]:
             return [line[kind] for line in self.told if kind in line]
 
-        wait_until(lambda: len(found()) >= count, lambda: f"{count} × {kind}, not {self.told}")
+        wait_until(lambda: len(found()) >= count, lambda: f"{count} of {kind}, not {self.told}")
         return found()
 
     def close(self) -> None:

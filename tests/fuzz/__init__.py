@@ -1,0 +1,1 @@
+"""Random nonsense for a running LCH: `python -m tests.fuzz --seed 1 --inputs 100000`."""

@@ -113,6 +113,21 @@ class Connection:
         found, self._read = self._read, b""
         return found
 
+    def drain(self) -> bool:
+        """Read what is there, without waiting; tells whether the connection is still open."""
+        self._read = b""
+        with contextlib.suppress(BlockingIOError):
+            while piece := self._socket.recv(1_000_000, socket.MSG_DONTWAIT):
+                # A close frame from LCH has no mask and no payload of more than a code.
+                if b"\x88\x02" in piece:
+                    return False
+            return False
+        return True
+
+    def shut_down_sending(self) -> None:
+        """Nothing more will come."""
+        self._socket.shutdown(socket.SHUT_WR)
+
     def is_closed_by_peer(self, *, trickle: bytes = b"") -> bool:
         """Has LCH hung up? If not, it is sent these bytes."""
         self._socket.settimeout(0.01)
@@ -245,4 +260,6 @@ class Process:
 
 def lines_of_no_log(lines: Iterable[str]) -> list[str]:
     """Lines that begin neither as LCH's nor as gunicorn's do: traces, and what somebody made up."""
-    return [line for line in lines if not re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} [A-Z]+ +\w|\[\d{4}-\d\d-\d\d ", line)]
+    return [
+        line for line in lines if not re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} [A-Z]+ +\w|\[\d{4}-\d\d-\d\d ", line)
+    ]

@@ -46,5 +46,7 @@ def strict() -> Iterator[Hook]:
 @pytest.fixture(scope="session")
 def usual() -> Iterator[Hook]:
     """LCH with no setting but those it must have, behind one proxy."""
-    with running_hook(gunicorn_command, PROXY_HOPS="1", ALLOWED_ORIGIN="https://chat.example.com,http://localhost:3000") as hook:
+    with running_hook(
+        gunicorn_command, PROXY_HOPS="1", ALLOWED_ORIGIN="https://chat.example.com,http://localhost:3000"
+    ) as hook:
         yield hook

@@ -146,9 +146,7 @@ def test_a_message_after_the_tokens_end_is_rejected_even_before_the_socket_is_cl
 
 def test_the_browsers_client_that_comes_back_with_its_expired_token_is_told_why_not(strict: Hook, customer: str) -> None:
     auth = {"token": token(customer, seconds=1.9)}
-    with NodeClient(
-        strict.url, transports=("websocket",), reconnection=True, reconnectionDelay=100, auth=auth
-    ) as client:
+    with NodeClient(strict.url, transports=("websocket",), reconnection=True, reconnectionDelay=100, auth=auth) as client:
         assert client.transport == "websocket"
         # With the old token again, which is refused: the page is told why, and can fetch a new one.
         wait_until(lambda: client.refused == "the token has expired (exp)", lambda: f"the refusal, not {client.refused}")

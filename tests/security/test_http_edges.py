@@ -141,9 +141,7 @@ def test_a_client_that_asks_before_it_sends_is_told_to_go_on_or_not_to(attacked:
 
 
 @pytest.mark.parametrize("chunked", [True, False], ids=["chunked", "whole"])
-def test_after_a_body_too_large_the_connection_serves_the_next_request(
-    attacked: Hook, customer: str, chunked: bool
-) -> None:
+def test_after_a_body_too_large_the_connection_serves_the_next_request(attacked: Hook, customer: str, chunked: bool) -> None:
     body = json.dumps(text_body(customer)).ljust(LARGEST + 70_000)
     length = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {len(body)}"
     sent = f"{len(body):x}\r\n{body}\r\n0\r\n\r\n" if chunked else body

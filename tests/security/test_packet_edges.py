@@ -135,7 +135,10 @@ EVENTS = {
     "lone surrogates": (True, [b'421["\\ud800",{"\\udfff":"\\ud800"}]', b'421["serverMessage","\\ud800"]']),
     "surrogates as a customer": (True, [b'421["clientMessage",{"type":"text","customer_id":"\\ud800"}]']),
     "a message_id of 900 KB": (True, [event("clientMessage", text_message("c", message_id="x" * 900_000), ack=1)]),
-    "a message_id of 400 digits": (True, [b'421["clientMessage",{"type":"text","customer_id":"c","message_id":1' + b"0" * 400 + b"}]"]),
+    "a message_id of 400 digits": (
+        True,
+        [b'421["clientMessage",{"type":"text","customer_id":"c","message_id":1' + b"0" * 400 + b"}]"],
+    ),
     "keys that Python knows": (True, [event("clientMessage", {"__class__": 1, "self": 2, "customer_id": "c"}, ack=1)]),
     "10,000 arguments": (True, [event("clientMessage", *range(10_000), ack=1)]),
 }

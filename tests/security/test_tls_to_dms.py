@@ -72,9 +72,9 @@ def tls_with(certificate: tuple[Path, Path]) -> ssl.SSLContext:
 def post(url: str) -> DmsAnswer:
     """One post as LCH makes it, without LCH around it."""
     tokens = Tokens(issuer=ISSUER, secret=SECRET)
-    return DmsClient(
-        url=url, tokens=tokens, token_ttl_seconds=30, connect_timeout_seconds=2, read_timeout_seconds=2
-    ).post(b"{}")
+    return DmsClient(url=url, tokens=tokens, token_ttl_seconds=30, connect_timeout_seconds=2, read_timeout_seconds=2).post(
+        b"{}"
+    )
 
 
 @contextlib.contextmanager
@@ -199,7 +199,9 @@ def test_a_redirect_is_followed_neither_over_tls_nor_to_a_place_without(
 
     def redirect(connection: socket.socket) -> None:
         read_request(connection)
-        connection.sendall(f"HTTP/1.1 307 Moved\r\nLocation: http://{target}/\r\nContent-Length: 0\r\n\r\n".encode())
+        connection.sendall(
+            f"HTTP/1.1 307 Moved\r\nLocation: http://{target}/\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode()
+        )
 
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.file))
     tls = tls_with(authority.issue("moved", names="IP:127.0.0.1"))

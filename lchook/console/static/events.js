@@ -23,6 +23,11 @@ export function customerButton(customer, open) {
   return element("button", { type: "button", class: "who", title: customer, onclick: () => open(customer) }, customer === "" ? "(no name)" : customer);
 }
 
+/** What else there is to say of an event, as elements. */
+export function detailsOf(event) {
+  return details(event).map(([name, value]) => element("span", { class: "event-detail" }, element("i", {}, name), " ", value));
+}
+
 export class Events {
   /** `ask(filter)` gives the latest events that are wanted; `open(customer)` shows their story. */
   constructor({ ask, open }) {
@@ -128,7 +133,7 @@ export class Events {
       element("td", { role: "cell", class: "event-what" },
         event.level === "info" ? null : element("span", { class: "event-level" }, event.level),
         element("span", { class: "event-text" }, event.text),
-        ...details(event).map(([name, value]) => element("span", { class: "event-detail" }, element("i", {}, name), " ", value))),
+        ...detailsOf(event)),
       element("td", { role: "cell", class: "event-customer" }, hasCustomer ? customerButton(event.customer, this.open) : ""),
       element("td", { role: "cell", class: "event-message", title: messageName(event.message) }, messageName(event.message)));
   }

@@ -1,8 +1,8 @@
 // The story of one customer: their events in order, by message, with the time between the steps.
 
 import { byId, element, stickToEnd } from "../shared/dom.js";
-import { isWanted, LOOK_AGAIN_MS } from "./events.js";
-import { clock, count, details, duration, FLOWS, messageName } from "./format.js";
+import { detailsOf, isWanted, LOOK_AGAIN_MS } from "./events.js";
+import { clock, count, duration, FLOWS, messageName } from "./format.js";
 import { seldom } from "./seldom.js";
 
 const MOST_EVENTS = 500;
@@ -10,25 +10,28 @@ const STATES = { under_way: "under way", done: "done", held: "waiting", lost: "f
 
 /**
  * Groups events, in order, by message: [{flow, message, type, events, state}]. What belongs to no message (a connection,
- * say) is a group of its own with `state` null. Messages without an id begin where one comes in.
+ * say) is a group of its own with `state` null. Messages without an id are told apart by their steps: what goes on is the
+ * first of them that is not done and has not had that step.
  */
 export function byMessage(events) {
   const groups = [];
   const known = new Map();
+  const unnamed = [];
   for (const event of events) {
     const isBeginning = event.text.startsWith("received");
     const key = JSON.stringify([event.flow, event.message]);
-    let group = known.get(key);
     const isUnnamed = event.message === null;
+    let group = isUnnamed ? unnamed.find((other) => goesOn(other, event)) : known.get(key);
     // Not of one message: a connection, or several letters at once.
-    const isOther = isUnnamed && !isBeginning && (!group || event.outcome === "none" || "letters" in event.fields);
+    const isOther = isUnnamed && !isBeginning && (!group || "letters" in event.fields);
     if (isOther || (event.flow !== "to_dms" && event.flow !== "to_customer")) {
       groups.push({ flow: event.flow, message: null, type: null, events: [event], state: null });
       continue;
     }
     if (!group || (isUnnamed && isBeginning)) {
       group = { flow: event.flow, message: event.message, type: null, events: [], state: "under_way" };
-      known.set(key, group);
+      if (isUnnamed) unnamed.push(group);
+      else known.set(key, group);
       groups.push(group);
     }
     group.events.push(event);
@@ -36,6 +39,11 @@ export function byMessage(events) {
     if (event.outcome !== "none") group.state = event.outcome;
   }
   return groups;
+}
+
+function goesOn(group, event) {
+  const isOpen = group.state !== "done" && group.state !== "lost";
+  return isOpen && group.flow === event.flow && !group.events.some(({ text }) => text === event.text);
 }
 
 export class Story {
@@ -131,14 +139,14 @@ function letter({ flow, message, type, events, state }) {
 function step(event, before) {
   return element("li", { class: "step", "data-level": event.level },
     element("span", { class: "step-time" }, before ? `+${duration(event.at - before.at)}` : clock(event.at)),
-    element("span", { class: "step-what" }, event.text, ...extra(event)));
+    what(event));
 }
 
 function aside(event) {
   return element("li", { class: "aside", "data-level": event.level },
-    element("span", { class: "step-time" }, clock(event.at)), element("span", { class: "step-what" }, event.text, ...extra(event)));
+    element("span", { class: "step-time" }, clock(event.at)), what(event));
 }
 
-function extra(event) {
-  return details({ ...event, type: null }).map(([name, value]) => element("span", { class: "event-detail" }, element("i", {}, name), " ", value));
+function what(event) {
+  return element("span", { class: "step-what" }, element("span", { class: "event-text" }, event.text), ...detailsOf({ ...event, type: null }));
 }
