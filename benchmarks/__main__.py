@@ -8,6 +8,7 @@ import gc
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -52,6 +53,8 @@ def main() -> None:
     connections_possible()
     # Everything here is short-lived or lives to the end; a collection in between would show up as latency.
     gc.disable()
+    # However this ends, the servers end with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
     bench, failures = asyncio.run(_run(lch, beside, names, quick=arguments.quick))
     text = f"{_machine(arguments.quick)}\n\n{table(bench.rows)}\n"
     print(f"\n{text}")

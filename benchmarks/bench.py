@@ -28,7 +28,7 @@ class Plan:
 
     rounds: int = 5
     flood: float = 4.0
-    steady: float = 15.0
+    steady: float = 10.0
     connected: int = 500
     rate: float = 200.0
     idle: int = 2_000
@@ -36,7 +36,7 @@ class Plan:
     many_idle: int = 10_000
     # More than one ping interval (25 s), so that every socket is pinged.
     idle_hold: float = 30.0
-    busy_hold: float = 60.0
+    busy_hold: float = 45.0
     customers: tuple[int, ...] = (100, 1_000, 10_000)
     waiting: tuple[int, ...] = (0, 1_000, 100_000)
     starts: int = 7

@@ -11,7 +11,7 @@ import itertools
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -40,7 +40,6 @@ class Crowd:
         self.browsers: list[Browser] = []
         # Sockets of nobody: connected, and silent.
         self.idle: list[Browser] = []
-        self._order: itertools.cycle[int] = itertools.cycle(())
 
     async def connect(self, count: int, *, idle: bool = False, as_lcc: bool = False, at_once: int = 50) -> None:
         """Connect so many browsers. Unless they are idle, each sends a message, so that the hook knows who is where."""
@@ -65,14 +64,13 @@ class Crowd:
             self.idle += [browser for _, browser in browsers]
             return
         self.browsers += [browser for _, browser in browsers]
-        order = list(range(len(self.browsers)))
-        random.Random(1).shuffle(order)
-        self._order = itertools.cycle(order)
         await flood(self, ToDms(self), count=len(self.browsers))
 
-    def next_customer(self) -> int:
-        """Each in turn, in no order that hooks or connections could fall into step with."""
-        return next(self._order)
+    def in_turn(self, seed: int) -> Iterator[int]:
+        """Each customer in turn, for ever, in no order that hooks or connections could fall into step with."""
+        order = list(range(len(self.browsers)))
+        random.Random(seed).shuffle(order)
+        return itertools.cycle(order)
 
     def cpu_seconds(self) -> float:
         return sum(server.cpu_seconds() for server in self.servers)
@@ -105,12 +103,13 @@ class ToDms:
 
     def __init__(self, crowd: Crowd) -> None:
         self._crowd = crowd
+        self._customers = crowd.in_turn(1)
         self.under_way: dict[int, float] = {}
         self.finished: Callable[[float], None] = lambda seconds: None
         crowd.happenings.reached_dms = self._reached
 
     def send(self) -> None:
-        number, index = next(_numbers), self._crowd.next_customer()
+        number, index = next(_numbers), next(self._customers)
         frame = wire.client_message(index, number)
         self.under_way[number] = time.perf_counter()
         self._crowd.browsers[index].transport.write(frame)
@@ -131,6 +130,7 @@ class ToCustomer:
 
     def __init__(self, crowd: Crowd) -> None:
         self._crowd = crowd
+        self._customers = crowd.in_turn(2)
         self._connections: deque[HttpConnection] = deque()
         self._queued: deque[float] = deque()
         self._arrivals: dict[int, float] = {}
@@ -160,7 +160,7 @@ class ToCustomer:
             return
         number, connection = next(_numbers), self._connections.popleft()
         self.under_way[number] = since
-        data = wire.webhook(self._crowd.next_customer(), number, self._signed())
+        data = wire.webhook(next(self._customers), number, self._signed())
         connection.request(data, partial(self._take_answer, connection, number))
 
     def _signed(self) -> str:

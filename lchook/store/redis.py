@@ -21,8 +21,6 @@ from lchook.store import redis_scripts as scripts
 
 log = Log(__name__)
 
-# An instance that has not been heard of for this long is dead, and others take over what it had.
-_ALIVE_MILLISECONDS = 15_000
 _SWEEP_SECONDS = 1.0
 # A Redis on the same network answers within a millisecond. Longer than this, and callers are better told.
 _TIMEOUT_SECONDS = 2.0
@@ -57,9 +55,9 @@ class RedisStore:
         )
         self._redis = redis.Redis(connection_pool=pool)
         self._scripts = {
-            name: self._redis.register_script(getattr(scripts, name))
-            for name in dir(scripts)
-            if name.isupper() and not name.startswith("_")
+            name: self._redis.register_script(script)
+            for name, script in vars(scripts).items()
+            if name.isupper() and not name.startswith("_") and isinstance(script, str)
         }
         self._bell = Bell.deaf()
         self._away = False
@@ -160,7 +158,7 @@ class RedisStore:
             raise StoreError(f"Redis: {error}") from error
 
     def _stay_alive(self) -> None:
-        self._redis.set(f"{self._prefix}alive:{self._instance}", "", px=_ALIVE_MILLISECONDS)
+        self._redis.set(f"{self._prefix}alive:{self._instance}", "", px=scripts.ALIVE_MILLISECONDS)
 
     def _listen(self) -> None:
         """Hear what other instances tell this one. Subscribes again whenever the connection is lost."""

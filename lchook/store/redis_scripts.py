@@ -18,8 +18,15 @@
 
 from __future__ import annotations
 
-_COMMON = """
+# An instance that has not been heard of for this long is dead, and others take over what it had.
+ALIVE_MILLISECONDS = 15_000
+
+_COMMON = (
+    f"local alive_milliseconds = {ALIVE_MILLISECONDS}"
+    + """
 local p, me = ARGV[1], ARGV[2]
+-- Who speaks is alive, even if Redis was away for so long that it forgot.
+redis.call('SET', p .. 'alive:' .. me, '', 'PX', alive_milliseconds, 'NX')
 local function alive(instance) return instance == me or redis.call('EXISTS', p .. 'alive:' .. instance) == 1 end
 local function ring(instance, what, customer) redis.call('PUBLISH', p .. 'bell:' .. instance, what .. ' ' .. customer) end
 local function now()
@@ -48,6 +55,7 @@ local function due(customer)
   return owner == me
 end
 """
+)
 
 # customer, text, fingerprint or '', seconds to remember it, letters a mailbox holds → kept, here, dropped
 PUT = (
@@ -192,7 +200,6 @@ local function turn(customer, ticket, key, remember)
   local line = p .. 'line:' .. customer
   while true do
     local first = redis.call('LINDEX', line, 0)
-    -- An empty line is one that Redis forgot.
     if not first or first == me .. ' ' .. ticket then
       if key ~= '' then redis.call('SET', p .. 'to_dms:' .. key, 's ' .. me .. ' ' .. ticket, 'EX', remember) end
       return 1
@@ -200,6 +207,17 @@ local function turn(customer, ticket, key, remember)
     if alive(string.match(first, '^%S+')) then return 0 end
     redis.call('LPOP', line)
   end
+end
+local function next_of_mine(line, from)
+  for _, other in ipairs(redis.call('LRANGE', line, from, -1)) do
+    if string.match(other, '^%S+') == me then return other end
+  end
+end
+-- Put a ticket into the line, before another or at the end, unless it is there.
+local function place(line, mine, before)
+  if redis.call('LPOS', line, mine) then return end
+  if before then redis.call('LINSERT', line, 'BEFORE', before, mine) else redis.call('RPUSH', line, mine) end
+  redis.call('EXPIRE', line, 3600)
 end
 """
 
@@ -227,20 +245,11 @@ if key ~= '' then
   end
   if not known then redis.call('SET', p .. 'to_dms:' .. key, 'p ' .. mine, 'EX', remember) end
 end
-local function next_of_mine(from)
-  for _, other in ipairs(redis.call('LRANGE', line, from, -1)) do
-    if string.match(other, '^%S+') == me then return other end
-  end
-end
 -- It is there already if it arrived before, and the answer was lost.
-if not redis.call('LPOS', line, mine) then
-  local before = dead and redis.call('LPOS', line, dead) and dead or ARGV[8] == '1' and next_of_mine(0)
-  if before then redis.call('LINSERT', line, 'BEFORE', before, mine) else redis.call('RPUSH', line, mine) end
-  if dead then redis.call('LREM', line, 1, dead) end
-end
-redis.call('EXPIRE', line, 3600)
+place(line, mine, dead and redis.call('LPOS', line, dead) and dead or ARGV[8] == '1' and next_of_mine(line, 0))
+if dead then redis.call('LREM', line, 1, dead) end
 local is_turn = turn(customer, ticket, key, remember)
-local after = next_of_mine((redis.call('LPOS', line, mine) or 0) + 1)
+local after = next_of_mine(line, redis.call('LPOS', line, mine) + 1)
 return {'first', is_turn, '', after and string.match(after, '%S+$') or ''}
 """
 )
@@ -254,6 +263,9 @@ if ARGV[5] ~= '' then
   local known = redis.call('GET', p .. 'to_dms:' .. ARGV[5])
   if known and string.sub(known, 3) ~= me .. ' ' .. ARGV[4] then return 2 end
 end
+-- Others took it out of the line if Redis was away for so long that this instance seemed dead.
+local line = p .. 'line:' .. ARGV[3]
+place(line, me .. ' ' .. ARGV[4], next_of_mine(line, 0))
 return turn(ARGV[3], ARGV[4], ARGV[5], ARGV[6])
 """
 )

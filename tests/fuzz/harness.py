@@ -58,7 +58,7 @@ class Report:
         return (
             f"seed {self.seed}: {self.total} inputs ({kinds}) in {self.seconds:.0f} s\n"
             f"the bystander's slowest answer: {self.slowest_answer_seconds * 1000:.0f} ms\n"
-            f"memory: {self.megabytes[0]:.0f} MB before, {self._middle:.0f} MB half way, {self.megabytes[-1]:.0f} MB at the end\n"
+            f"memory: {self.megabytes[0]:.0f} MB before, {self._middle:.0f} MB half way, {self.megabytes[-1]:.0f} MB after\n"
             f"open files: {self.open_files[0]} before, {max(self.open_files)} at most, {self.open_files[-1]} at the end"
         )
 

@@ -116,12 +116,11 @@ class Connection:
     def drain(self) -> bool:
         """Read what is there, without waiting; tells whether the connection is still open."""
         self._read = b""
-        with contextlib.suppress(BlockingIOError):
-            while piece := self._socket.recv(1_000_000, socket.MSG_DONTWAIT):
-                # A close frame from LCH has no mask and no payload of more than a code.
-                if b"\x88\x02" in piece:
-                    return False
-            return False
+        while select.select([self._socket], [], [], 0)[0]:
+            piece = self._socket.recv(1_000_000)
+            # A close frame from LCH has no mask, and a code for its payload.
+            if not piece or b"\x88\x02" in piece:
+                return False
         return True
 
     def shut_down_sending(self) -> None:
@@ -142,7 +141,7 @@ class Connection:
         return True
 
     def flood_and_measure(self, piece: bytes, *, url: str, reads: bool, seconds: float) -> float:
-        """Send this again and again, as fast as it is taken; returns the seconds that a GET by somebody else took at most."""
+        """Send this again and again, as fast as it is taken; returns how long a GET by somebody else took at most."""
         stopping = threading.Event()
 
         def flood() -> None:

@@ -19,7 +19,7 @@ CUSTOMER_SECRET = "what the site's backend and LCH know, and nobody else"
 @pytest.fixture(scope="session")
 def impatient() -> Iterator[Hook]:
     """LCH with patience of a second or two for everything."""
-    configuration = str(Path(__file__).parent / "quick.conf.py")
+    configuration = str(Path(__file__).parent / "quick_gunicorn.py")
     with running_hook(gunicorn_command, "--config", configuration, **IMPATIENT) as hook:
         yield hook
 

@@ -1,4 +1,4 @@
-"""WebSocket frames that break the protocol, claim too much, or never end: refused before they are read, and never for long."""
+"""WebSocket frames that break the protocol, claim too much, or never end: refused before they are read, and soon over."""
 
 from __future__ import annotations
 
