@@ -61,6 +61,14 @@ def _handle_post_request(self: Any, environ: dict[str, Any]) -> None:
             self.server.sleep(0)
 
 
+def _close(self: Any, wait: bool = True, abort: bool = False, reason: Any = None) -> None:
+    """Close a session, and forget it now. The engine does so some time later, and until then a client that goes on sending
+    makes it fail with a KeyError and a 500."""
+    _close_session(self, wait=wait, abort=abort, reason=reason)
+    if self.closed:
+        self.server.sockets.pop(self.sid, None)
+
+
 def _disconnect(self: Any, sid: str | None = None) -> None:
     """Close a session without waiting for its client to take what is left: one that does not would hold up the request."""
     if sid is None:
@@ -105,5 +113,6 @@ pings = Pings()
 Socket.schedule_ping = lambda self: pings.schedule(self)
 _decode_packet, Packet.decode = Packet.decode, _decode
 _receive_packet, Socket.receive = Socket.receive, _receive
+_close_session, Socket.close = Socket.close, _close
 _disconnect_all, Server.disconnect = Server.disconnect, _disconnect
 Socket.handle_post_request = _handle_post_request

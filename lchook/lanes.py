@@ -9,6 +9,7 @@ Knows nothing of posting.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -65,11 +66,11 @@ class Lane:
 
     def enter(self, waiting: Waiting) -> None:
         """Ask the store, and take a place unless the outcome is known already. Call with the lock held."""
-        try:
-            waiting.arrival = self._store.arrive(waiting.message.customer_id, waiting.ticket, waiting.key)
-        except StoreError:
-            # It takes its place here, and will ask again.
-            waiting.arrival = None
+        if not self.queue or self.queue[-1].arrival is not None:
+            # Where it fails, the message takes its place here, and will ask again; and so will those behind it, so that
+            # they get their places in the line in this order.
+            with contextlib.suppress(StoreError):
+                waiting.arrival = self._store.arrive(waiting.message.customer_id, waiting.ticket, waiting.key)
         if waiting.arrival is None or waiting.arrival.state in ("first", "pending"):
             self.queue.append(waiting)
             self._settle(waiting)
@@ -83,7 +84,11 @@ class Lane:
         """Wait until one of the messages waits no longer. Call in one task only, with a message in the lane."""
         while True:
             self.moved.clear()
+            first_in_line: Waiting | None = None
             for waiting in list(self.queue):
+                if waiting.is_in_line and first_in_line is not None:
+                    # It is behind that one, here and in the line.
+                    continue
                 try:
                     end = self._look(waiting)
                     self._failing_since = None
@@ -94,8 +99,7 @@ class Lane:
                 if end is not None:
                     return waiting, end
                 if waiting.is_in_line:
-                    # All others are behind it.
-                    break
+                    first_in_line = first_in_line or waiting
             self.moved.wait(_LOOK_SECONDS)
 
     def _look(self, waiting: Waiting) -> End | None:
@@ -107,10 +111,15 @@ class Lane:
             # This instance was taken for dead, and another has the message.
         seconds_ago = time.monotonic() - waiting.since
         with self.lock:
+            behind = self.queue[self.queue.index(waiting) + 1 :]
+            before = next((other.ticket for other in behind if other.is_in_line), None)
             arrival = waiting.arrival = self._store.arrive(
-                message.customer_id, waiting.ticket, waiting.key, seconds_ago=seconds_ago, again=True
+                message.customer_id, waiting.ticket, waiting.key, seconds_ago=seconds_ago, before=before
             )
             self._settle(waiting)
+            if waiting.is_in_line:
+                # Maybe before the one that was the first: look again.
+                self.moved.set()
         if arrival.state == "done" or arrival.state == "lost":
             return arrival.state
         return "turn" if arrival.turn else None

@@ -33,8 +33,8 @@ class Rates:
         self._free_at[key] = free_at
         self._until_tidying -= 1
         if self._until_tidying == 0:
-            self._until_tidying = _TIDY_EVERY + len(self._free_at)
             self._free_at = {key: at for key, at in self._free_at.items() if at > now}
+            self._until_tidying = _TIDY_EVERY + len(self._free_at)
         return True
 
     def forget(self, key: Hashable) -> None:

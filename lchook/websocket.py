@@ -66,7 +66,7 @@ class BoundedWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has
     def receive(self) -> str | bytes | None:
         """The next message, or `None` where the connection is closed or its client broke the protocol."""
         if self.closed:
-            raise WebSocketError(MSG_ALREADY_CLOSED)
+            return None
         self._reading = True
         # For a whole message: those who only send pings, or a byte now and then, say nothing that anybody waits for.
         self.handler.deadline = time.monotonic() + self.handler.websocket_timeout_seconds

@@ -157,13 +157,14 @@ class Store(Protocol):
     # Messages to DMS
 
     def arrive(
-        self, customer_id: str, ticket: str, key: str | None, *, seconds_ago: float = 0.0, again: bool = False
+        self, customer_id: str, ticket: str, key: str | None, *, seconds_ago: float = 0.0, before: str | None = None
     ) -> Arrival:
         """A message came in so long ago. Unless it is a repeat (same key), its ticket goes to the end of the line; one whose
         instance died while it waited takes its place. With it the customer has come to this instance (see `claim`).
 
-        :param again: asked before, for a message that was pending, or of which it is not known whether it arrived; it gets
-            its place before all others of this instance.
+        To be asked again for a message that was pending, and where it is not known whether it arrived.
+
+        :param before: not to the end of the line, but before this ticket of this instance.
         """
 
     def turn(self, customer_id: str, ticket: str, key: str | None) -> bool | None:

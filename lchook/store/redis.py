@@ -68,8 +68,8 @@ class RedisStore:
     def open(self, bell: Bell, start_task: Callable[..., object]) -> None:
         self._bell = bell
         try:
-            self._stay_alive()
-        except redis.RedisError as error:
+            self._run("STAY_ALIVE")
+        except StoreError as error:
             log.error("Redis cannot be reached; webhooks are answered with 503 until it can", reason=error)
             self._away = True
         start_task(self._listen)
@@ -79,15 +79,12 @@ class RedisStore:
         """Others need not wait to see whether this instance lives."""
         self._closed = True
         try:
-            self._redis.delete(f"{self._prefix}alive:{self._instance}")
-        except (redis.RedisError, OSError) as error:
+            self._run("END")
+        except StoreError as error:
             log.warning("Redis could not be told that this instance ends", reason=error)
 
     def check(self) -> None:
-        try:
-            self._stay_alive()
-        except (redis.RedisError, OSError) as error:
-            raise StoreError(f"Redis: {error}") from error
+        self._run("STAY_ALIVE")
 
     def waiting(self) -> Waiting:
         letters, customers, oldest_milliseconds = self._run("WAITING", _MOST_COUNTED)
@@ -135,13 +132,13 @@ class RedisStore:
     # Messages to DMS
 
     def arrive(
-        self, customer_id: str, ticket: str, key: str | None, *, seconds_ago: float = 0.0, again: bool = False
+        self, customer_id: str, ticket: str, key: str | None, *, seconds_ago: float = 0.0, before: str | None = None
     ) -> Arrival:
         came = int(seconds_ago * 1000)
-        state, turn, outcome, before = self._run(
-            "ARRIVE", customer_id, ticket, key or "", REMEMBER_SECONDS, came, int(again)
+        state, turn, outcome, behind = self._run(
+            "ARRIVE", customer_id, ticket, key or "", REMEMBER_SECONDS, came, before or ""
         )
-        return Arrival(state, turn=bool(turn), outcome=outcome or None, before=before or None)
+        return Arrival(state, turn=bool(turn), outcome=outcome or None, before=behind or None)
 
     def turn(self, customer_id: str, ticket: str, key: str | None) -> bool | None:
         return {0: False, 1: True}.get(self._run("TURN", customer_id, ticket, key or "", REMEMBER_SECONDS))
@@ -156,9 +153,6 @@ class RedisStore:
             return self._scripts[script](args=[self._prefix, self._instance, *args])
         except (redis.RedisError, OSError) as error:
             raise StoreError(f"Redis: {error}") from error
-
-    def _stay_alive(self) -> None:
-        self._redis.set(f"{self._prefix}alive:{self._instance}", "", px=scripts.ALIVE_MILLISECONDS)
 
     def _listen(self) -> None:
         """Hear what other instances tell this one. Subscribes again whenever the connection is lost."""
@@ -197,7 +191,7 @@ class RedisStore:
         due = f"{self._prefix}due:{self._instance}"
         while not self._closed:
             try:
-                self._stay_alive()
+                self._run("STAY_ALIVE")
                 if self._away:
                     log.warning("Redis is back")
                 if self._away or self._missed:
@@ -206,7 +200,7 @@ class RedisStore:
                 while customers := self._redis.spop(due, 100):
                     for customer_id in customers:
                         self._bell.due(str(customer_id))
-            except (redis.RedisError, OSError) as error:
+            except (StoreError, redis.RedisError, OSError) as error:
                 if not self._away:
                     log.error("Redis cannot be reached; webhooks are answered with 503 until it can", reason=error)
                 self._away = True

@@ -10,6 +10,9 @@
     {p}held:<customer>        set: instances that wait for acknowledgements of the customer
     {p}due:<instance>         set: customers of the instance for whom letters have come in
     {p}alive:<instance>       there as long as the instance is
+    {p}ended:<instance>       there for some time after its regular end
+    {p}line-of:<instance>     there as long, and for some time after: before its places in lines are given up, whoever has
+                              a repeat of its messages can take them over
     {p}line:<customer>        list of "<instance> <ticket>", the order in which messages go to DMS
     {p}to_dms:<key>           what became of a message: "p <instance> <ticket>" waits, "s <instance> <ticket>" is being
                               posted, "d <outcome>"
@@ -19,14 +22,20 @@
 from __future__ import annotations
 
 # An instance that has not been heard of for this long is dead, and others take over what it had.
-ALIVE_MILLISECONDS = 15_000
+_ALIVE_MILLISECONDS = 15_000
+# Several times as long as messages that wait take to look again.
+_TAKE_OVER_MILLISECONDS = 3_000
 
 _COMMON = (
-    f"local alive_milliseconds = {ALIVE_MILLISECONDS}"
+    f"local alive_for, take_over_for = {_ALIVE_MILLISECONDS}, {_TAKE_OVER_MILLISECONDS}"
     + """
 local p, me = ARGV[1], ARGV[2]
--- Who speaks is alive, even if Redis was away for so long that it forgot.
-redis.call('SET', p .. 'alive:' .. me, '', 'PX', alive_milliseconds, 'NX')
+local function stay_alive()
+  redis.call('SET', p .. 'alive:' .. me, '', 'PX', alive_for)
+  redis.call('SET', p .. 'line-of:' .. me, '', 'PX', alive_for + take_over_for)
+end
+-- Who speaks is alive, even if Redis was away for so long that it forgot. Unless these are last words.
+if redis.call('EXISTS', p .. 'alive:' .. me, p .. 'ended:' .. me) == 0 then stay_alive() end
 local function alive(instance) return instance == me or redis.call('EXISTS', p .. 'alive:' .. instance) == 1 end
 local function ring(instance, what, customer) redis.call('PUBLISH', p .. 'bell:' .. instance, what .. ' ' .. customer) end
 local function now()
@@ -54,6 +63,18 @@ local function due(customer)
   end
   return owner == me
 end
+"""
+)
+
+STAY_ALIVE = _COMMON + "stay_alive()"
+
+# The instance ends.
+END = (
+    _COMMON
+    + """
+redis.call('SET', p .. 'ended:' .. me, '', 'PX', 4 * alive_for)
+redis.call('DEL', p .. 'alive:' .. me)
+redis.call('PEXPIRE', p .. 'line-of:' .. me, take_over_for)
 """
 )
 
@@ -204,7 +225,7 @@ local function turn(customer, ticket, key, remember)
       if key ~= '' then redis.call('SET', p .. 'to_dms:' .. key, 's ' .. me .. ' ' .. ticket, 'EX', remember) end
       return 1
     end
-    if alive(string.match(first, '^%S+')) then return 0 end
+    if redis.call('EXISTS', p .. 'line-of:' .. string.match(first, '^%S+')) == 1 then return 0 end
     redis.call('LPOP', line)
   end
 end
@@ -216,12 +237,12 @@ end
 -- Put a ticket into the line, before another or at the end, unless it is there.
 local function place(line, mine, before)
   if redis.call('LPOS', line, mine) then return end
-  if before then redis.call('LINSERT', line, 'BEFORE', before, mine) else redis.call('RPUSH', line, mine) end
+  if not before or redis.call('LINSERT', line, 'BEFORE', before, mine) < 1 then redis.call('RPUSH', line, mine) end
   redis.call('EXPIRE', line, 3600)
 end
 """
 
-# customer, ticket, key or '', seconds to remember, ms since it came, '1' if it is the first that waits in this instance
+# customer, ticket, key or '', seconds to remember, ms since it came, the ticket of this instance to put it before or ''
 # → state, turn, outcome, the ticket of this instance that comes next after it or ''
 ARRIVE = (
     _COMMON
@@ -246,7 +267,7 @@ if key ~= '' then
   if not known then redis.call('SET', p .. 'to_dms:' .. key, 'p ' .. mine, 'EX', remember) end
 end
 -- It is there already if it arrived before, and the answer was lost.
-place(line, mine, dead and redis.call('LPOS', line, dead) and dead or ARGV[8] == '1' and next_of_mine(line, 0))
+place(line, mine, dead and redis.call('LPOS', line, dead) and dead or ARGV[8] ~= '' and me .. ' ' .. ARGV[8])
 if dead then redis.call('LREM', line, 1, dead) end
 local is_turn = turn(customer, ticket, key, remember)
 local after = next_of_mine(line, redis.call('LPOS', line, mine) + 1)

@@ -179,7 +179,7 @@ class SqliteStore:
     # Messages to DMS
 
     def arrive(
-        self, customer_id: str, ticket: str, key: str | None, *, seconds_ago: float = 0.0, again: bool = False
+        self, customer_id: str, ticket: str, key: str | None, *, seconds_ago: float = 0.0, before: str | None = None
     ) -> Arrival:
         if key is None:
             return Arrival("first", turn=True)
