@@ -1,6 +1,6 @@
 """What clients and DMS say: shapes and checks. No I/O.
 
-The shapes are facts of DMS's API and of the clients in use, listed in docs/protocol.md.
+The shapes are facts of DMS's API and of the clients in use, listed in docs/client-protocol.md.
 """
 
 from __future__ import annotations

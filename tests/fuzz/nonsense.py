@@ -17,10 +17,11 @@ from tests.support.raw_socket_io import SEPARATOR
 # JSON texts of values that hurt somebody somewhere, some of them no JSON.
 ATOMS = [
     "null", "true", "false", "0", "-0", "-1", "17", "1.5", "1e308", "1e999", "-1e999", "1e-999", "NaN", "Infinity",
-    "-Infinity", "9" * 30, "9" * 400, "9" * 5000, "01", "0x1", '""', '" "', '"x"', '"' + "x" * 300 + '"', '"' + "å" * 5000 + '"',
-    '"\\ud800"', '"\\udfff\\ud800"', '"\\u0000"', '"\\n\\r\\u001b[31m"', '"\u2028"', '"%s%n"', '"{0}"', '"__proto__"', '"anon-"',
-    '"\\', '"', "'x'", "[]", "{}", "[[]]", "[null]", '[""]', "[" * 60 + "]" * 60, "[" * 150 + "]" * 150, "[" * 5000, '{"a":' * 200,
-    '{"":""}', '{"a":1,"a":2}', '{"_placeholder":true,"num":0}', "undefined", "/**/", "", ",", ":", "\x00",
+    "-Infinity", "9" * 30, "9" * 400, "9" * 5000, "01", "0x1", '""', '" "', '"x"', '"' + "x" * 300 + '"',
+    '"' + "å" * 5000 + '"', '"\\ud800"', '"\\udfff\\ud800"', '"\\u0000"', '"\\n\\r\\u001b[31m"', '"\u2028"', '"%s%n"',
+    '"{0}"', '"__proto__"', '"anon-"', '"\\', '"', "'x'", "[]", "{}", "[[]]", "[null]", '[""]', "[" * 60 + "]" * 60,
+    "[" * 150 + "]" * 150, "[" * 5000, '{"a":' * 200, '{"":""}', '{"a":1,"a":2}', '{"_placeholder":true,"num":0}',
+    "undefined", "/**/", "", ",", ":", "\x00",
 ]  # fmt: skip
 EVENTS = [
     "clientMessage",
@@ -57,12 +58,17 @@ TYPES = [
     "link_button",
 ]
 CUSTOMERS = ["", "c", "anon-x", "c" * 256, "c" * 257, "\u2028", "å"]
-HEADERS = ["Content-Length", "Transfer-Encoding", "Connection", "Upgrade", "Expect", "Origin", "Host", "Authorization", "Cookie",
-           "X-Forwarded-For", "Content-Encoding", "Content-Type", "connection_id", "Sec-WebSocket-Key", "Sec-WebSocket-Version",
-           "Sec-WebSocket-Extensions", "Sec-WebSocket-Protocol", "User-Agent", "Accept-Encoding", "TE", "Range"]  # fmt: skip
-HEADER_VALUES = ["", "0", "1", "-1", "17", "99999999999999999999", "chunked", "gzip, chunked", "identity", "close", "keep-alive",
-                 "Upgrade", "websocket", "100-continue", "null", "*", "https://evil.example", "Bearer", "Bearer x.y.z", "Basic eDp5",
-                 "\xff\xfe", "\x00", "\x1b[31m", "x" * 9000, "permessage-deflate", "8", "13", ",,,", "%s"]  # fmt: skip
+HEADERS = [
+    "Content-Length", "Transfer-Encoding", "Connection", "Upgrade", "Expect", "Origin", "Host", "Authorization",
+    "Cookie", "X-Forwarded-For", "Content-Encoding", "Content-Type", "connection_id", "Sec-WebSocket-Key",
+    "Sec-WebSocket-Version", "Sec-WebSocket-Extensions", "Sec-WebSocket-Protocol", "User-Agent", "Accept-Encoding",
+    "TE", "Range",
+]  # fmt: skip
+HEADER_VALUES = [
+    "", "0", "1", "-1", "17", "99999999999999999999", "chunked", "gzip, chunked", "identity", "close", "keep-alive",
+    "Upgrade", "websocket", "100-continue", "null", "*", "https://evil.example", "Bearer", "Bearer x.y.z",
+    "Basic eDp5", "\xff\xfe", "\x00", "\x1b[31m", "x" * 9000, "permessage-deflate", "8", "13", ",,,", "%s",
+]  # fmt: skip
 
 
 class Nonsense:

@@ -11,13 +11,13 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
 import requests
+from socketio.exceptions import ConnectionError as NotConnectedError
 
 from tests.support.hooks import Hook
 from tests.support.waiting import wait_until
@@ -174,7 +174,11 @@ class Connection:
     def wait_until_given_up(self, process: Process, *, within: float) -> None:
         """Wait until LCH has given the connection up. Its end cannot be seen without reading."""
         port = self._socket.getsockname()[1]
-        wait_until(lambda: not process.has_connection_to(port), "the end of the connection", timeout_seconds=within)
+        wait_until(
+            lambda: not process.has_connection_to(port),
+            lambda: f"the end of the connection {process.connections_to(port)}",
+            timeout_seconds=within,
+        )
 
     def close(self) -> None:
         self._socket.close()
@@ -217,6 +221,24 @@ def wait_until_closed(connections: dict[str, tuple[Connection, bytes]], *, withi
             connection.close()
 
 
+def letters(hook: Hook, customer: str, count: int) -> list[str]:
+    """The first words of that many letters that wait for a customer, over as many connections as it takes.
+
+    (With heartbeats of a second, and two busy cores, a connection may not live long.)
+    """
+    words: list[str] = []
+    deadline = time.monotonic() + 20
+    while len(words) < count and time.monotonic() < deadline:
+        with contextlib.suppress(AssertionError, NotConnectedError), hook.connect(auth={"customer_id": customer}) as client:
+            try:
+                client.wait_for_messages(count - len(words), timeout_seconds=3)
+            finally:
+                words += [message["text"][0].partition(" ")[0] for message in client.messages]
+        # What came on a connection whose end was faster than its acknowledgements comes again.
+        words = list(dict.fromkeys(words))
+    return words
+
+
 class Process:
     """LCH's worker, as the system sees it."""
 
@@ -241,10 +263,14 @@ class Process:
         return int(found[1]) / 1024
 
     def has_connection_to(self, port: int) -> bool:
-        """Is the process's end of a connection to this local port still open? (`/proc/net/tcp`: state 01 is established.)"""
-        remote = f"0100007F:{port:04X}"
-        lines = [line.split() for line in Path(f"/proc/{self.id}/net/tcp").read_text().splitlines()]
-        return any(line[2] == remote and line[3] in ("01", "08") for line in lines)
+        """Is LCH's end of the connection from this port still open? (State 01 is established, 08 closed by the other end.)"""
+        return any(line.split()[3] in ("01", "08") for line in self.connections_to(port))
+
+    def connections_to(self, port: int) -> list[str]:
+        """What the system knows of LCH's end of connections to this port: lines of `/proc/net/tcp`."""
+        ends = [f"0100007F:{end:04X}" for end in (urlsplit(self._hook.url).port or 0, port)]
+        lines = Path(f"/proc/{self.id}/net/tcp").read_text().splitlines()
+        return [line for line in lines if line.split()[1:3] == ends]
 
     def wait_for_open_files(self, at_most: int, *, timeout_seconds: float = 15.0) -> None:
         wait_until(
@@ -255,10 +281,3 @@ class Process:
 
     def _ids(self) -> list[int]:
         return [int(number) for number in re.findall(r"Booting worker with pid: (\d+)", self._hook.server.log)]
-
-
-def lines_of_no_log(lines: Iterable[str]) -> list[str]:
-    """Lines that begin neither as LCH's nor as gunicorn's do: traces, and what somebody made up."""
-    return [
-        line for line in lines if not re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} [A-Z]+ +\w|\[\d{4}-\d\d-\d\d ", line)
-    ]

@@ -13,13 +13,14 @@ import pytest
 import socketio
 from socketio.exceptions import ConnectionError as NotConnectedError
 
+from config import SettingsError, load
 from lchook.chat import Chat
 from lchook.identity import Identity
 from lchook.messages import MessageError
 from tests.security.conftest import CUSTOMER_SECRET
 from tests.support.clients import NodeClient, NodeProcess, PythonClient, text_message
 from tests.support.hooks import Hook, running_hook, text_body
-from tests.support.jwts import SECRET, mint, tampered
+from tests.support.jwts import ISSUER, SECRET, mint, tampered
 from tests.support.servers import gunicorn_command
 from tests.support.waiting import wait_until
 
@@ -176,6 +177,15 @@ def test_a_webhooks_token_opens_no_socket_and_a_customers_token_no_webhook(stric
     assert strict.dms.send(customer, token=webhook_token).status_code == 200
     assert "signature" in refusal(strict.url, {"token": webhook_token})
     assert strict.dms.send(customer, token=token(customer)).status_code == 401
+
+
+@pytest.mark.parametrize("customers", ["CUSTOMER_TOKEN_SECRET", "CUSTOMER_TOKEN_SECRET_PREVIOUS"])
+@pytest.mark.parametrize("webhooks", ["JWT_SECRET", "JWT_SECRET_PREVIOUS"])
+def test_one_secret_for_both_kinds_of_tokens_does_not_start(customers: str, webhooks: str) -> None:
+    environ = {"DMS_URL": "https://dms.example.com", "JWT_ISSUER": ISSUER, "JWT_SECRET": "another", customers: SECRET}
+    with pytest.raises(SettingsError, match=f"{customers}: is wrong: it should be a secret of its own"):
+        load({**environ, webhooks: SECRET}, dotenv=None)
+    assert load(environ, dotenv=None)
 
 
 def test_nobody_hears_a_customer_by_naming_them(strict: Hook, customer: str) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 
 import pytest
 import requests
 
-from tests.security.attacker import Connection, Process, event, open_session, wait_until_closed
+from tests.security.attacker import Connection, Process, event, letters, open_session, wait_until_closed
 from tests.support.clients import text_message
 from tests.support.hooks import Hook, text_body
 from tests.support.jwts import mint
@@ -72,10 +73,7 @@ def test_a_response_that_is_not_read_is_given_up_and_what_it_held_is_kept(attack
     with Connection(attacked, small_buffers=True) as connection:
         connection.request("GET", address.removeprefix(attacked.url))
         connection.wait_until_given_up(process, within=10)
-    with attacked.connect() as client:
-        client.say(customer)
-        texts = [message["text"][0].partition(" ")[0] for message in client.wait_for_messages(12)]
-    assert texts == [str(number) for number in range(12)]
+    assert letters(attacked, customer, 12) == [str(number) for number in range(12)]
 
 
 AMBIGUOUS = {
@@ -114,9 +112,12 @@ AMBIGUOUS = {
 def test_what_could_be_read_in_two_ways_is_refused_and_the_connection_closed(attacked: Hook, name: str) -> None:
     follow_up = "GET /webhook HTTP/1.1\r\nHost: smuggled\r\n\r\n"
     with Connection(attacked) as connection:
-        answer = connection.send(AMBIGUOUS[name], follow_up).receive_all(timeout_seconds=6)
-    assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 414 ")), answer
-    assert answer.count(b"HTTP/1.1 ") == 1
+        with contextlib.suppress(ConnectionError):
+            connection.send(AMBIGUOUS[name], follow_up)
+        answer = connection.receive_all(timeout_seconds=6)
+    # What is much too long is not read to its end, and then the answer may be lost.
+    assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 414 ")) or (not answer and "70 KB" in name), answer
+    assert answer.count(b"HTTP/1.1 ") <= 1
     assert "Traceback" not in attacked.server.log
 
 

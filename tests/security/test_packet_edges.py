@@ -8,10 +8,12 @@ import time
 import pytest
 import requests
 
-from tests.security.attacker import POLLING, Connection, Process, event, frame, open_session
+from tests.security.attacker import Connection, Process, event, frame, open_session
+from tests.security.conftest import IMPATIENT
 from tests.support.clients import text_message
-from tests.support.hooks import Hook
+from tests.support.hooks import Hook, running_hook
 from tests.support.raw_socket_io import SEPARATOR, RawPolling, RawWebSocket
+from tests.support.servers import gunicorn_command
 from tests.support.waiting import wait_until
 
 FORWARDING_FAILED = "Error forwarding request to external API"
@@ -203,10 +205,18 @@ def test_joining_again_and_again_leaves_nothing_behind(attacked: Hook) -> None:
     assert process.megabytes < before + 5
 
 
-def test_sessions_that_are_opened_and_left_are_closed(attacked: Hook) -> None:
-    """Even where no client has ever joined: the very first thing that happens here is that sessions are opened."""
-    addresses = [open_session(attacked, join=False) for _ in range(20)]
-    wait_until(
-        lambda: all(requests.get(address, timeout=10).status_code == 400 for address in addresses), "all sessions closed"
-    )
-    assert requests.get(attacked.url + POLLING, timeout=10).status_code == 200
+def test_sessions_that_are_opened_and_left_are_closed_even_where_nobody_ever_joins() -> None:
+    with running_hook(gunicorn_command, **IMPATIENT) as hook:
+        addresses = [open_session(hook, join=False) for _ in range(20)]
+        wait_until(
+            lambda: all(requests.get(address, timeout=10).status_code == 400 for address in addresses), "no session left"
+        )
+        assert hook.server.log.count("it did not connect within 1 s") == 20
+
+
+def test_a_client_that_goes_on_after_its_session_was_closed_is_told_so(attacked: Hook) -> None:
+    address = open_session(attacked)
+    for _ in range(2):
+        assert requests.post(address, data="9", timeout=5).status_code == 400
+    assert requests.get(address, timeout=5).status_code == 400
+    assert "answering a request failed" not in attacked.server.log

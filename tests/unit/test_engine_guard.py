@@ -107,8 +107,14 @@ def test_what_is_no_socket_io_is_refused_in_words_with_an_acknowledgement_where_
     session = one.open()
     one.send(session, '217["event",NaN]', "2[", b"\x00", '51-9["event",{"_placeholder":true,"num":0}]')
     words = [json.loads(packet[packet.index("[") :]) for packet in one.read(session)]
-    assert [word[0] for word in words] == ["serverError", {"status": "rejected", "error": words[0][1]}, "serverError",
-                                           "serverError", "serverError", {"status": "rejected", "error": words[4][1]}]  # fmt: skip
+    assert [word[0] for word in words] == [
+        "serverError",
+        {"status": "rejected", "error": words[0][1]},
+        "serverError",
+        "serverError",
+        "serverError",
+        {"status": "rejected", "error": words[4][1]},
+    ]
     assert "plain JSON" in words[0][1]
     assert "binary" in words[3][1]
     assert one.guard.counts["packets_refused"] == 4

@@ -1,0 +1,173 @@
+"""What all stores have in common: SQLite in a file and in memory, and Redis."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+
+import pytest
+
+from lchook.store import Arrival, Store
+from tests.unit.conftest import Clock, CreateStore
+
+
+def texts(store: Store, customer_id: str = "c", *, after: int = 0, limit: int = 100) -> list[str]:
+    return [letter.text for letter in store.fetch(customer_id, after, limit).letters]
+
+
+def put(store: Store, *texts_: str, customer_id: str = "c") -> None:
+    for text in texts_:
+        assert store.put(customer_id, text, None).kept
+
+
+def test_letters_come_back_in_the_order_in_which_they_were_put(store: Store) -> None:
+    put(store, '"a"', '"b"', '"c"')
+    put(store, '"for another"', customer_id="other")
+
+    assert texts(store) == ['"a"', '"b"', '"c"']
+    assert texts(store, "other") == ['"for another"']
+    assert texts(store, "nobody") == []
+
+
+def test_letters_stay_until_they_are_removed(store: Store) -> None:
+    put(store, "1", "2", "3")
+    first, second, third = store.fetch("c", 0, 100).letters
+    assert first.number < second.number < third.number
+
+    store.remove("c", [first.number, third.number], last=False)
+    assert texts(store) == ["2"]
+    store.remove("c", [second.number, second.number, 12345], last=True)
+    assert texts(store) == []
+
+
+def test_letters_are_fetched_from_a_number_on_and_some_at_a_time(store: Store) -> None:
+    put(store, "1", "2", "3", "4")
+    letters = store.fetch("c", 0, 100).letters
+
+    assert texts(store, after=letters[1].number) == ["3", "4"]
+    assert texts(store, limit=3) == ["1", "2", "3"]
+
+
+def test_a_repeat_is_not_kept_though_the_letter_is_gone(store: Store) -> None:
+    assert store.put("c", "1", "same").kept
+    store.remove("c", [store.fetch("c", 0, 1).letters[0].number], last=True)
+
+    assert not store.put("c", "1", "same").kept
+    assert store.put("c", "2", "another").kept
+    assert texts(store) == ["2"]
+
+
+def test_a_full_mailbox_loses_its_oldest_letters_and_says_so(create_store: CreateStore) -> None:
+    store = create_store(size=3)
+    dropped = [store.put("c", str(number), None).dropped for number in range(5)]
+
+    assert dropped == [0, 0, 0, 1, 1]
+    assert texts(store) == ["2", "3", "4"]
+    assert store.put("other", "1", None).dropped == 0
+
+
+def test_clearing_empties_one_mailbox_and_counts(store: Store) -> None:
+    put(store, "1", "2")
+    put(store, "3", customer_id="other")
+
+    assert store.clear("c") == 2
+    assert store.clear("c") == 0
+    assert texts(store) == []
+    assert texts(store, "other") == ["3"]
+
+
+def test_letters_whose_time_is_over_are_neither_fetched_nor_kept(create_store: CreateStore, clock: Clock) -> None:
+    store = create_store(ttl_seconds=0.5)
+    put(store, *(str(number) for number in range(8)))
+    put(store, "1", customer_id="other")
+    clock.now += 0.6
+    # Redis has a clock of its own.
+    time.sleep(0.6)
+    put(store, "young")
+
+    assert texts(store, limit=5) == ["young"]
+    assert store.expire() == 9
+    assert store.expire() == 0
+    assert texts(store) == ["young"]
+
+
+def test_numbers_grow_even_when_everything_was_removed(store: Store) -> None:
+    put(store, "1")
+    (before,) = store.fetch("c", 0, 1).letters
+    store.clear("c")
+    put(store, "2")
+
+    assert texts(store, after=before.number) == ["2"]
+
+
+def test_texts_and_ids_come_back_as_they_were(store: Store) -> None:
+    customer_id = "ümläut 'quote' \"double\" %s ? {} \n 🙂"
+    text = json.dumps({"text": ["Grüße 🙂\n'; DROP TABLE letters --"], "colons": "1:2:3"})
+    put(store, text, customer_id=customer_id)
+
+    assert texts(store, customer_id) == [text]
+
+
+def test_a_new_message_is_first_and_its_repeat_is_pending_and_then_done(store: Store) -> None:
+    arrival = store.arrive("c", "1", "key")
+    assert (arrival.state, arrival.turn) == ("first", True)
+    assert store.arrive("c", "2", "key") == Arrival("pending")
+
+    store.finish("c", "1", "key", '{"status": "sent"}')
+    assert store.arrive("c", "3", "key") == Arrival("done", outcome='{"status": "sent"}')
+
+
+def test_an_arrival_whose_answer_was_lost_can_be_asked_again(store: Store) -> None:
+    store.arrive("c", "1", "key")
+
+    again = store.arrive("c", "1", "key", seconds_ago=3.0)
+    assert (again.state, again.turn) == ("first", True)
+
+
+def test_a_message_that_was_given_up_may_come_again_as_if_for_the_first_time(store: Store) -> None:
+    store.arrive("c", "1", "key")
+    store.finish("c", "1", "key", None)
+
+    assert store.arrive("c", "2", "key").state == "first"
+    # That was late, and is about the first.
+    store.finish("c", "1", "key", None)
+    assert store.arrive("c", "3", "key").state == "pending"
+
+
+def test_messages_without_a_key_are_never_repeats(store: Store) -> None:
+    for ticket in ("1", "2"):
+        assert store.arrive("c", ticket, None).state == "first"
+        store.finish("c", ticket, None, "{}")
+
+
+def test_many_threads_at_once_lose_and_double_nothing(create_store: CreateStore) -> None:
+    store = create_store(size=1000)
+    firsts: list[str] = []
+
+    def work(number: int) -> None:
+        for n in range(20):
+            store.put("c", f"{number}-{n}", f"{number}-{n}")
+            # Each is put twice, and each key arrives from all threads.
+            store.put("c", f"{number}-{n}", f"{number}-{n}")
+            if store.arrive("c", f"{number}-{n}", f"key {n}").state == "first":
+                firsts.append(f"key {n}")
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    kept = texts(store, limit=1000)
+    assert sorted(kept) == sorted(f"{number}-{n}" for number in range(5) for n in range(20))
+    assert sorted(firsts) == sorted(f"key {n}" for n in range(20))
+    for number in range(5):
+        of_one = [text for text in kept if text.startswith(f"{number}-")]
+        assert of_one == [f"{number}-{n}" for n in range(20)]
+
+
+@pytest.mark.parametrize("customer_id", ["", "c " * 100])
+def test_any_customer_id_has_a_mailbox(store: Store, customer_id: str) -> None:
+    put(store, "1", customer_id=customer_id)
+    assert texts(store, customer_id) == ["1"]

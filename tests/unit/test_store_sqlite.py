@@ -1,0 +1,175 @@
+"""SQLite's file: what survives, what is refused, and how it recovers. With a whole LCH above it: tests/chaos."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from lchook.store import REMEMBER_SECONDS, Bell, StoreError, UnknownFormatError
+from lchook.store.group_commit import GroupCommit
+from lchook.store.sqlite import SqliteStore
+from tests.unit.conftest import Clock, start_thread
+
+Create = Callable[[], SqliteStore]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "folder" / "lchook.sqlite3"
+
+
+@pytest.fixture
+def create(path: Path, clock: Clock) -> Iterator[Create]:
+    """Makes one process's store after the other, on one file."""
+    made: list[SqliteStore] = []
+
+    def create() -> SqliteStore:
+        made.append(SqliteStore(path, ttl_seconds=60, size=10, clock=clock))
+        made[-1].open(Bell.deaf(), start_thread)
+        return made[-1]
+
+    yield create
+    for store in made:
+        store.close()
+
+
+def texts(store: SqliteStore) -> list[str]:
+    return [letter.text for letter in store.fetch("c", 0, 100).letters]
+
+
+def test_the_folder_is_made_and_letters_survive_a_process_that_never_closed(create: Create) -> None:
+    create().put("c", "1", "fingerprint")
+
+    assert texts(create()) == ["1"]
+    assert not create().put("c", "1", "fingerprint").kept
+
+
+def test_a_message_under_way_in_a_process_that_ended_is_lost_and_one_that_was_done_is_known(create: Create) -> None:
+    before = create()
+    before.arrive("c", "1", "under way")
+    before.arrive("c", "2", "done")
+    before.finish("c", "2", "done", "{}")
+
+    after = create()
+    assert after.arrive("c", "1", "under way").state == "lost"
+    assert after.arrive("c", "2", "done").state == "done"
+
+
+def test_repeats_are_forgotten_in_time(create: Create, clock: Clock) -> None:
+    store = create()
+    store.put("c", "1", "fingerprint")
+    store.arrive("c", "1", "key")
+    clock.now += REMEMBER_SECONDS - 1
+    assert not store.put("c", "1", "fingerprint").kept
+    assert store.arrive("c", "2", "key").state == "pending"
+    clock.now += 2
+    assert store.put("c", "1", "fingerprint").kept
+    assert store.arrive("c", "2", "key").state == "first"
+    clock.now += REMEMBER_SECONDS + 1
+    store.expire()
+    with sqlite3.connect(store._path) as db:  # type: ignore[arg-type]
+        assert db.execute("SELECT (SELECT count(*) FROM seen), (SELECT count(*) FROM to_dms)").fetchone() == (0, 0)
+    db.close()
+
+
+def test_a_file_that_takes_the_place_of_a_deleted_one_does_not_number_its_letters_as_that_one_did(
+    create: Create, path: Path
+) -> None:
+    store = create()
+    for _ in range(50):
+        store.put("c", "before", None)
+    last = store.fetch("c", 0, 100).letters[-1].number
+    path.unlink()
+    store.put("c", "after", None)
+
+    assert [letter.text for letter in store.fetch("c", last, 100).letters] == ["after"]
+
+
+def test_a_file_of_another_version_is_refused_and_not_touched(create: Create, path: Path) -> None:
+    path.parent.mkdir()
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 2")
+    db.close()
+    before = path.read_bytes()
+
+    with pytest.raises(UnknownFormatError, match="has format 2, and this version of LCH knows format 1"):
+        create()
+    assert path.read_bytes() == before
+
+
+def test_a_foreign_database_is_refused(create: Create, path: Path) -> None:
+    path.parent.mkdir()
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE somebodys_accounts (x)")
+    db.close()
+
+    with pytest.raises(UnknownFormatError):
+        create()
+
+
+def test_a_store_that_fails_says_so_at_each_call_and_works_again_when_it_can(create: Create, path: Path) -> None:
+    path.parent.write_text("a file where the folder should be")
+    store = create()
+    calls: list[Callable[[], object]] = [
+        lambda: store.put("c", "1", None),
+        lambda: store.fetch("c", 0, 1),
+        lambda: store.remove("c", [1], last=True),
+        lambda: store.clear("c"),
+        lambda: store.expire(),
+        lambda: store.arrive("c", "1", "key"),
+        lambda: store.finish("c", "1", "key", "{}"),
+    ]
+    for call in calls:
+        with pytest.raises(StoreError, match="lchook.sqlite3"):
+            call()
+
+    path.parent.unlink()
+    for call in calls:
+        call()
+
+
+def test_what_fails_in_a_shared_transaction_fails_alone() -> None:
+    done: list[str] = []
+
+    def transaction(work: Callable[[list[str]], None]) -> None:
+        made: list[str] = []
+        work(made)
+        done.extend(made)
+
+    writes: GroupCommit[list[str]] = GroupCommit(transaction)
+
+    def fail(made: list[str]) -> None:
+        raise StoreError("at fault")
+
+    def work(number: int) -> None:
+        if number == 7:
+            with pytest.raises(StoreError):
+                writes.run(fail)
+        else:
+            writes.run(lambda made: made.append(str(number)))
+
+    threads = [start_thread(work, number) for number in range(20)]
+    for thread in threads:
+        thread.join(5)
+    assert sorted(done, key=int) == [str(number) for number in range(20) if number != 7]
+
+
+def test_after_the_end_of_whoever_leads_others_still_commit() -> None:
+    class EndOfTheGreenletError(BaseException):
+        pass
+
+    def transaction(work: Callable[[list[str]], None]) -> None:
+        work([])
+
+    def end(made: list[str]) -> None:
+        raise EndOfTheGreenletError
+
+    writes: GroupCommit[list[str]] = GroupCommit(transaction)
+    with pytest.raises(EndOfTheGreenletError):
+        writes.run(end)
+    thread = start_thread(writes.run, lambda made: made.append("1"))
+    thread.join(5)
+    assert not thread.is_alive()
