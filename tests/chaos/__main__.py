@@ -56,7 +56,8 @@ def main() -> None:
                 _print(flow, scenario, store, count)
     print(
         "\nUnavoidable: the acknowledgement was lost in flight (f), LCH was killed between seeing it and noting it (k),"
-        "\nor the client acknowledges nothing (n). failed: reported as failed to whoever sent it."
+        "\nor the client acknowledges nothing (n), for which nothing is held back while its old connection may be alive."
+        "\nfailed: reported as failed to whoever sent it."
     )
     if stop_seconds:
         stops = sorted(stop_seconds)
@@ -70,7 +71,8 @@ def main() -> None:
 def _print(flow: str, scenario: scenarios.Scenario, store: str, count: Count) -> None:
     kinds = ((count.in_flight, "f"), (count.interrupted, "k"), (count.unacknowledged, "n"))
     unavoidable = " ".join(f"{number} {kind}" for number, kind in kinds if number)
-    numbers = (count.messages, count.lost, count.doubled, unavoidable, count.out_of_order)
+    disorder = f"{count.loosely_ordered} n" if count.loosely_ordered else count.out_of_order
+    numbers = (count.messages, count.lost, count.doubled, unavoidable, disorder)
     failed = str(count.failed) if flow == "to DMS" else ""
     print(_COLUMNS.format(flow, scenario.name, store, scenario.instances, *numbers, failed), flush=True)
     for problem in count.problems[:5]:

@@ -263,7 +263,7 @@ class Process:
         return int(found[1]) / 1024
 
     def has_connection_to(self, port: int) -> bool:
-        """Is LCH's end of the connection from this port still open? (State 01 is established, 08 closed by the other end.)"""
+        """Is LCH's end of the connection from this port still open? (State 01: established; 08: closed by the other end.)"""
         return any(line.split()[3] in ("01", "08") for line in self.connections_to(port))
 
     def connections_to(self, port: int) -> list[str]:

@@ -45,6 +45,11 @@ class RedisServer:
             wait_until(lambda: _answers(client), "an answer of Redis", timeout_seconds=START_SECONDS)
         return self
 
+    @property
+    def pid(self) -> int:
+        assert self._process
+        return self._process.pid
+
     def kill(self) -> None:
         """As if by kill -9. What it has written to its file stays."""
         self._end(signal.SIGKILL)

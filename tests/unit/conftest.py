@@ -16,6 +16,7 @@ from lchook.store.sqlite import SqliteStore
 from tests.support.redis_server import RedisServer
 
 _prefixes = itertools.count(1)
+_THREADS = "a task of a store or flow"
 
 CreateStore = Callable[..., Store]
 
@@ -31,7 +32,7 @@ class Clock:
 
 
 def start_thread(target: Any, *args: Any) -> threading.Thread:
-    thread = threading.Thread(target=target, args=args, daemon=True)
+    thread = threading.Thread(target=target, args=args, daemon=True, name=_THREADS)
     thread.start()
     return thread
 
@@ -40,6 +41,18 @@ def start_thread(target: Any, *args: Any) -> threading.Thread:
 def redis_server() -> Iterator[RedisServer]:
     with RedisServer() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def closed_redis_stores() -> Iterator[list[RedisStore]]:
+    """Their tasks take a second to end, and only then their connections can be closed: once for all tests."""
+    closed: list[RedisStore] = []
+    yield closed
+    for thread in threading.enumerate():
+        if thread.name == _THREADS:
+            thread.join(5)
+    for store in closed:
+        store._redis.connection_pool.disconnect()
 
 
 @pytest.fixture
@@ -54,7 +67,9 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def create_redis(redis_server: RedisServer, redis_prefix: str) -> Iterator[Callable[..., RedisStore]]:
+def create_redis(
+    redis_server: RedisServer, redis_prefix: str, closed_redis_stores: list[RedisStore]
+) -> Iterator[Callable[..., RedisStore]]:
     """Makes instances' stores on one Redis. They do not listen to each other unless opened with a bell."""
     made: list[RedisStore] = []
 
@@ -67,6 +82,7 @@ def create_redis(redis_server: RedisServer, redis_prefix: str) -> Iterator[Calla
     yield create
     for store in made:
         store.close()
+    closed_redis_stores += made
 
 
 @pytest.fixture(params=["memory", "file", "redis"])

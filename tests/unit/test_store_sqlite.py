@@ -123,7 +123,7 @@ def test_a_store_that_fails_says_so_at_each_call_and_works_again_when_it_can(cre
         lambda: store.finish("c", "1", "key", "{}"),
     ]
     for call in calls:
-        with pytest.raises(StoreError, match="lchook.sqlite3"):
+        with pytest.raises(StoreError, match=r"lchook\.sqlite3"):
             call()
 
     path.parent.unlink()

@@ -1,0 +1,139 @@
+"""What the mailbox costs: `python -m benchmarks.store_cost`. µs of CPU a message, each store against none.
+
+To customer: put, fetch, remove. To DMS: arrive, finish. As in production in greenlets, one message at a time and 50 at once.
+Redis works in a process of its own: its CPU is shown beside.
+"""
+
+# ruff: noqa: E402 - as in gunicorn.conf.py, patching comes before all other imports.
+
+from __future__ import annotations
+
+from gevent import monkey
+
+monkey.patch_all()
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import gevent
+
+from benchmarks.processes import cpu_seconds
+from lchook.store import Arrival, Bell, Fetched, Kept, Letter
+from lchook.store.redis import RedisStore
+from lchook.store.sqlite import SqliteStore
+from tests.support.redis_server import RedisServer
+
+AT_ONCE = 50
+_TEXT = json.dumps({"type": "text", "customer_id": "c", "message_id": "m", "csr_name": "Ada", "text": ["Hello " * 20]})
+_OUTCOME = '{"status": "sent", "message_id": 17, "dms_status": 200}'
+
+
+class NoStore:
+    """What LCH would be without: every call returns at once."""
+
+    _letter = Fetched([Letter(1, _TEXT)])
+
+    def put(self, customer_id: str, text: str, fingerprint: str | None) -> Kept:
+        return Kept(kept=True, here=True)
+
+    def fetch(self, customer_id: str, after: int, limit: int) -> Fetched:
+        return self._letter
+
+    def remove(self, customer_id: str, numbers: list[int], *, last: bool) -> None:
+        pass
+
+    def arrive(self, customer_id: str, ticket: str, key: str | None) -> Arrival:
+        return Arrival("first", turn=True)
+
+    def finish(self, customer_id: str, ticket: str, key: str | None, outcome: str) -> None:
+        pass
+
+
+def to_customer(store: NoStore | SqliteStore | RedisStore, customer_id: str, number: int) -> None:
+    store.put(customer_id, _TEXT, f"{customer_id} {number}")
+    letters = store.fetch(customer_id, 0, 100).letters
+    store.remove(customer_id, [letter.number for letter in letters], last=True)
+
+
+def to_dms(store: NoStore | SqliteStore | RedisStore, customer_id: str, number: int) -> None:
+    store.arrive(customer_id, str(number), f"{customer_id} {number}")
+    store.finish(customer_id, str(number), f"{customer_id} {number}", _OUTCOME)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.store_cost", description=__doc__)
+    parser.add_argument("--messages", type=int, default=5000)
+    parser.add_argument("--rounds", type=int, default=3, help="the best one counts")
+    options = parser.parse_args()
+
+    print(
+        f"{'store':<22} {'flow':<12} {'alone':>8} {f'{AT_ONCE} at once':>12}   µs of CPU a message; in brackets Redis's own"
+    )
+    with tempfile.TemporaryDirectory() as folder, RedisServer() as server:
+        stores: dict[str, Callable[[], NoStore | SqliteStore | RedisStore]] = {
+            "none": NoStore,
+            "memory": lambda: _opened(SqliteStore(None, ttl_seconds=60, size=100)),
+            "sqlite": lambda: _opened(SqliteStore(Path(folder) / "normal", ttl_seconds=60, size=100)),
+            "sqlite, synced to disk": lambda: _opened(
+                SqliteStore(Path(folder) / "full", ttl_seconds=60, size=100, synchronous="full")
+            ),
+            "redis": lambda: RedisStore(server.url, ttl_seconds=60, size=100),
+        }
+        for name, create in stores.items():
+            store = create()
+            pid = server.pid if name == "redis" else None
+            for flow in (to_customer, to_dms):
+                costs = [_best(store, flow, options.messages, at_once, options.rounds, pid) for at_once in (1, AT_ONCE)]
+                print(f"{name:<22} {flow.__name__:<12} {costs[0]:>8} {costs[1]:>12}", flush=True)
+
+
+def _opened(store: SqliteStore) -> SqliteStore:
+    store.open(Bell.deaf(), gevent.spawn)
+    return store
+
+
+def _best(
+    store: NoStore | SqliteStore | RedisStore,
+    flow: Callable[..., None],
+    messages: int,
+    at_once: int,
+    rounds: int,
+    redis_pid: int | None,
+) -> str:
+    best, best_redis = float("inf"), 0.0
+    numbers = _numbers()
+    for _ in range(rounds):
+        redis_before = cpu_seconds([redis_pid]) if redis_pid else 0.0
+        before = time.process_time()
+        tasks = [
+            gevent.spawn(_work, store, flow, f"customer {task}", [next(numbers) for _ in range(messages // at_once)])
+            for task in range(at_once)
+        ]
+        gevent.joinall(tasks, raise_error=True)
+        cost = (time.process_time() - before) / messages * 1e6
+        if cost < best:
+            best = cost
+            best_redis = (cpu_seconds([redis_pid]) - redis_before) / messages * 1e6 if redis_pid else 0.0
+    return f"{best:.1f}" + (f" ({best_redis:.0f})" if redis_pid else "")
+
+
+def _work(
+    store: NoStore | SqliteStore | RedisStore, flow: Callable[..., None], customer_id: str, numbers: list[int]
+) -> None:
+    for number in numbers:
+        flow(store, customer_id, number)
+
+
+def _numbers() -> Iterator[int]:
+    number = time.time_ns()
+    while True:
+        number += 1
+        yield number
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,509 @@
+"""to_customer.py: what is sent, on which socket, and when it is done. With real sockets, and with Redis: tests/chaos."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from lchook.messages import customer_from_dms
+from lchook.store import Bell, Fetched, Kept, StoreError
+from lchook.store.sqlite import SqliteStore
+from lchook.to_customer import ToCustomer
+from tests.support.waiting import wait_until
+from tests.unit.conftest import Clock, start_thread
+
+ACK_TIMEOUT_SECONDS = 10.0
+HEARTBEAT_SECONDS = 45.0
+
+
+class FailingStore(SqliteStore):
+    """A store in memory that fails while it is told to."""
+
+    fails = False
+
+    def _check(self) -> None:
+        if self.fails:
+            raise StoreError("the disk is full")
+
+    def put(self, customer_id: str, text: str, fingerprint: str | None) -> Kept:
+        self._check()
+        return super().put(customer_id, text, fingerprint)
+
+    def fetch(self, customer_id: str, after: int, limit: int) -> Fetched:
+        self._check()
+        return super().fetch(customer_id, after, limit)
+
+    def remove(self, customer_id: str, numbers: Any, *, last: bool) -> None:
+        self._check()
+        super().remove(customer_id, numbers, last=last)
+
+
+class Flow:
+    """A ToCustomer, its clients' sockets, and what was sent on them."""
+
+    def __init__(self, clock: Clock, *, size: int = 1000, ttl_seconds: float = 3600.0) -> None:
+        self.clock = clock
+        self.store = FailingStore(None, ttl_seconds=ttl_seconds, size=size, clock=clock)
+        self.store.open(Bell.deaf(), start_thread)
+        # For each open socket: when the latest ping was sent that it has answered.
+        self.answered_ping_at: dict[str, float] = {}
+        self.sent: list[tuple[str, int]] = []
+        self._acks: dict[tuple[str, int], Callable[..., None]] = {}
+        self._webhooks = 0
+        self.flow = ToCustomer(
+            self.store,
+            emit=self._emit,
+            answered_ping_age=self._age,
+            ack_timeout_seconds=ACK_TIMEOUT_SECONDS,
+            heartbeat_seconds=HEARTBEAT_SECONDS,
+            clock=clock,
+        )
+
+    def _emit(self, sid: str, payload: dict[str, Any], acknowledged: Callable[..., None]) -> None:
+        if sid in self.answered_ping_at:
+            self.sent.append((sid, payload.get("n", payload["type"])))
+            self._acks[self.sent[-1]] = acknowledged
+
+    def _age(self, sid: str) -> float | None:
+        at = self.answered_ping_at.get(sid)
+        return None if at is None else self.clock() - at
+
+    def speak(self, sid: str, customer_id: str = "c") -> None:
+        """The customer says something on this socket, which is new or known."""
+        self.answered_ping_at.setdefault(sid, self.clock() - 1)
+        self.flow.speaks_on(customer_id, sid)
+        self.flow.send_waiting_on(customer_id, sid)
+
+    def resume(self, sid: str, customer_id: str = "c") -> None:
+        self.answered_ping_at.setdefault(sid, self.clock() - 1)
+        self.flow.resume(customer_id, sid)
+
+    def close(self, sid: str) -> None:
+        del self.answered_ping_at[sid]
+        self.flow.socket_gone(sid)
+
+    def webhook(self, *numbers: int, customer_id: str = "c", type_: str = "text", fingerprint: str | None = None) -> None:
+        for number in numbers:
+            body = {"type": type_, "customer_id": customer_id, "n": number}
+            if type_ != "text":
+                del body["n"]
+            self.flow.deliver(customer_from_dms(json.dumps(body).encode()), fingerprint=fingerprint)
+
+    def acknowledge(self, sid: str, *numbers: int) -> None:
+        for number in numbers:
+            self._acks[sid, number]()
+
+    def waiting(self, customer_id: str = "c") -> list[int]:
+        return [json.loads(letter.text)["n"] for letter in self.store.fetch(customer_id, 0, 1000).letters]
+
+    def pass_time(self, seconds: float, *, answering: tuple[str, ...] = ()) -> None:
+        """Time passes, these sockets answer a ping a moment before its end, and the clock ticks."""
+        self.clock.now += seconds
+        for sid in answering:
+            self.answered_ping_at[sid] = self.clock() - 0.1
+        self.flow.tick()
+
+
+@pytest.fixture
+def flow(clock: Clock) -> Flow:
+    return Flow(clock)
+
+
+# In order, to the newest socket
+
+
+def test_letters_go_to_the_socket_on_which_the_customer_spoke_last_and_to_no_other(flow: Flow) -> None:
+    flow.speak("A")
+    flow.webhook(1)
+    flow.acknowledge("A", 1)
+    flow.speak("B")
+    flow.webhook(2)
+    flow.webhook(3, customer_id="somebody else")
+
+    assert flow.sent == [("A", 1), ("B", 2)]
+    flow.speak("A")
+    flow.acknowledge("B", 2)
+    flow.webhook(4)
+    assert flow.sent == [("A", 1), ("B", 2), ("A", 4)]
+
+
+def test_letters_do_not_wait_for_each_others_acknowledgements(flow: Flow) -> None:
+    flow.speak("A")
+    flow.webhook(1, 2, 3)
+
+    assert flow.sent == [("A", 1), ("A", 2), ("A", 3)]
+    flow.acknowledge("A", 2, 1, 3)
+    assert flow.waiting() == []
+    assert flow.flow.counts["delivered"] == 3
+
+
+def test_letters_for_somebody_who_is_not_there_wait_for_their_next_socket_in_order(flow: Flow) -> None:
+    flow.webhook(*range(250))
+    assert flow.sent == []
+    flow.speak("A")
+
+    assert flow.sent == [("A", number) for number in range(250)]
+
+
+def test_a_client_that_says_who_it_is_gets_its_letters_at_once(flow: Flow) -> None:
+    flow.webhook(1)
+    flow.resume("A")
+
+    assert flow.sent == [("A", 1)]
+
+
+def test_one_socket_may_stand_for_several_customers(flow: Flow) -> None:
+    flow.speak("A", "c")
+    flow.speak("A", "d")
+    flow.webhook(1, customer_id="c")
+    flow.webhook(2, customer_id="d")
+    assert flow.sent == [("A", 1), ("A", 2)]
+    flow.close("A")
+    flow.speak("B", "d")
+
+    assert flow.sent[2:] == [("B", 2)]
+    assert flow.waiting("c") == [1]
+
+
+# Where a socket dies
+
+
+def test_what_was_not_acknowledged_goes_to_the_next_socket_in_order_and_nothing_else(flow: Flow) -> None:
+    flow.speak("A")
+    flow.webhook(1, 2, 3)
+    flow.acknowledge("A", 2)
+    flow.close("A")
+    flow.webhook(4)
+    flow.speak("B")
+
+    assert flow.sent[3:] == [("B", 1), ("B", 3), ("B", 4)]
+    assert flow.flow.counts["unacknowledged_at_disconnect"] == 2
+
+
+def test_letters_for_the_new_socket_wait_while_the_old_one_has_some_unacknowledged(flow: Flow) -> None:
+    flow.speak("A")
+    flow.webhook(1, 2)
+    flow.speak("B")
+    flow.webhook(3)
+    assert flow.sent == [("A", 1), ("A", 2)]
+
+    flow.acknowledge("A", 1)
+    assert len(flow.sent) == 2
+    flow.acknowledge("A", 2)
+    assert flow.sent[2:] == [("B", 3)]
+
+
+def test_where_the_old_socket_dies_instead_its_letters_come_first(flow: Flow) -> None:
+    flow.speak("A")
+    flow.webhook(1, 2)
+    flow.speak("B")
+    flow.webhook(3)
+    flow.close("A")
+
+    assert flow.sent[2:] == [("B", 1), ("B", 2), ("B", 3)]
+
+
+def test_an_acknowledgement_on_the_old_socket_after_the_customer_left_the_new_one_counts(flow: Flow) -> None:
+    flow.speak("A")
+    flow.webhook(1)
+    flow.speak("B")
+    flow.close("B")
+    flow.acknowledge("A", 1)
+    assert flow.waiting() == []
+
+    # Nothing is left of the customer when the old socket closes, too; and that harms nobody.
+    flow.speak("A", "another customer")
+    flow.close("A")
+    flow.webhook(2, customer_id="another customer")
+    flow.speak("C", "another customer")
+    assert flow.sent[1:] == [("C", 2)]
+
+
+def test_a_socket_that_is_gone_already_when_it_speaks_is_not_taken_for_the_customers(flow: Flow) -> None:
+    flow.flow.speaks_on("c", "gone")
+    flow.flow.send_waiting_on("c", "gone")
+    flow.webhook(1)
+
+    assert flow.flow.whereabouts("c") == (False, 0)
+    flow.speak("A")
+    assert flow.sent == [("A", 1)]
+
+
+def test_customers_who_left_leave_nothing_behind(flow: Flow) -> None:
+    for number in range(100):
+        flow.speak(f"socket {number}", f"customer {number}")
+        flow.webhook(number, customer_id=f"customer {number}")
+        if number % 2:
+            flow.acknowledge(f"socket {number}", number)
+        flow.close(f"socket {number}")
+    flow.pass_time(1000)
+
+    assert not flow.flow._customers
+    assert not flow.flow._customers_on
+    assert not flow.flow._unacknowledged
+    assert not flow.flow._unproven
+
+
+# Clients that never acknowledge
+
+
+def test_a_letter_is_done_when_its_socket_has_answered_a_ping_that_was_sent_after_it(flow: Flow) -> None:
+    flow.speak("A")
+    flow.webhook(1)
+    flow.pass_time(HEARTBEAT_SECONDS - 1, answering=("A",))
+    assert flow.waiting() == [1]
+    flow.pass_time(2)
+
+    assert flow.waiting() == []
+    assert flow.flow.counts["delivered_by_heartbeat"] == 1
+    flow.close("A")
+    flow.speak("B")
+    assert flow.sent == [("A", 1)]
+
+
+def test_a_socket_that_is_open_but_has_only_answered_pings_from_before_proves_nothing(flow: Flow) -> None:
+    flow.speak("A")
+    flow.webhook(1)
+    # Its connection died right then; the pong to the ping before was under way.
+    flow.pass_time(HEARTBEAT_SECONDS + 1)
+    assert flow.waiting() == [1]
+    flow.close("A")
+    flow.speak("B")
+    assert flow.sent == [("A", 1), ("B", 1)]
+
+
+def test_a_proof_that_comes_late_is_looked_for_again(flow: Flow) -> None:
+    flow.speak("A")
+    flow.webhook(1)
+    flow.pass_time(HEARTBEAT_SECONDS + 1)
+    flow.pass_time(HEARTBEAT_SECONDS + 1, answering=("A",))
+
+    assert flow.waiting() == []
+
+
+def test_a_dead_socket_that_nobody_told_of_is_found_by_its_heartbeat(flow: Flow) -> None:
+    flow.speak("A")
+    flow.webhook(1)
+    flow.speak("B")
+    flow.webhook(2)
+    del flow.answered_ping_at["A"]
+    flow.pass_time(HEARTBEAT_SECONDS + 1, answering=("B",))
+
+    assert flow.sent == [("A", 1), ("B", 1), ("B", 2)]
+
+
+def test_nothing_is_held_back_for_a_client_that_was_seen_not_to_acknowledge(flow: Flow) -> None:
+    flow.speak("A")
+    flow.webhook(1)
+    flow.pass_time(HEARTBEAT_SECONDS + 1, answering=("A",))
+    flow.webhook(2)
+    flow.speak("B")
+    flow.webhook(3)
+    assert flow.sent == [("A", 1), ("A", 2), ("B", 3)]
+
+    # Until it acknowledges after all.
+    flow.acknowledge("B", 3)
+    flow.webhook(4)
+    assert flow.sent[3:] == []
+    flow.acknowledge("A", 2)
+    assert flow.sent[3:] == [("B", 4)]
+
+
+def test_letters_of_a_silent_clients_dead_socket_are_not_forgotten_over_younger_ones(flow: Flow) -> None:
+    flow.speak("A")
+    flow.webhook(1)
+    flow.pass_time(HEARTBEAT_SECONDS + 1, answering=("A",))
+    flow.webhook(2)
+    flow.speak("B")
+    flow.webhook(3)
+    flow.close("A")
+
+    assert flow.sent[1:] == [("A", 2), ("B", 3), ("B", 2)]
+
+
+def test_an_acknowledgement_that_is_late_is_logged_once_and_nothing_is_sent_again(
+    flow: Flow, caplog: pytest.LogCaptureFixture
+) -> None:
+    flow.speak("A")
+    flow.webhook(1, 2)
+    flow.acknowledge("A", 2)
+    for _ in range(3):
+        flow.pass_time(ACK_TIMEOUT_SECONDS + 0.5)
+
+    errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert len(errors) == 1
+    assert "not acknowledged within 10 s customer='c'" in errors[0]
+    assert flow.flow.counts["acknowledgement_timeout"] == 1
+    assert flow.sent == [("A", 1), ("A", 2)]
+    flow.acknowledge("A", 1)
+    assert flow.waiting() == []
+
+
+# What is not kept
+
+
+@pytest.mark.parametrize("kind", ["typing_indicator", "wait_time"])
+def test_what_is_worth_nothing_later_is_sent_to_who_is_there_and_not_kept(flow: Flow, kind: str) -> None:
+    flow.webhook(1, type_=kind)
+    flow.speak("A")
+    assert flow.sent == []
+    flow.webhook(1, type_=kind)
+    assert flow.sent == [("A", kind)]
+    flow.close("A")
+    flow.speak("B")
+
+    assert flow.sent == [("A", kind)]
+
+
+def test_a_repeated_webhook_is_not_delivered_again(flow: Flow) -> None:
+    flow.speak("A")
+    flow.webhook(1, 1, fingerprint="same")
+
+    assert flow.sent == [("A", 1)]
+    assert flow.flow.counts["repeated_webhook"] == 1
+
+
+def test_a_full_mailbox_loses_its_oldest_and_that_is_counted_and_logged(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    flow = Flow(clock, size=3)
+    flow.webhook(1, 2, 3, 4, 5)
+    flow.speak("A")
+
+    assert flow.sent == [("A", 3), ("A", 4), ("A", 5)]
+    assert flow.flow.counts["dropped_mailbox_full"] == 2
+    assert "mailbox full: the oldest letters are dropped" in caplog.text
+
+
+def test_letters_whose_time_is_over_are_dropped_counted_and_logged(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    flow = Flow(clock, ttl_seconds=60)
+    flow.webhook(1, 2)
+    flow.pass_time(61)
+    flow.webhook(3)
+    flow.speak("A")
+
+    assert flow.sent == [("A", 3)]
+    assert flow.flow.counts["dropped_expired"] == 2
+    assert "letters are dropped: their time to live is over letters=2" in caplog.text
+
+
+def test_the_end_of_the_session_drops_what_waits(flow: Flow) -> None:
+    flow.webhook(1, 2)
+    flow.flow.clear("c")
+    flow.webhook(3)
+    flow.speak("A")
+
+    assert flow.sent == [("A", 3)]
+    assert flow.flow.counts["dropped_session_ended"] == 2
+
+
+# Where the store fails
+
+
+def test_a_message_that_cannot_be_kept_is_refused_and_not_sent(flow: Flow) -> None:
+    flow.speak("A")
+    flow.store.fails = True
+    with pytest.raises(StoreError):
+        flow.webhook(1)
+    assert flow.sent == []
+
+
+def test_letters_that_could_not_be_fetched_are_sent_when_the_store_is_back(flow: Flow) -> None:
+    flow.webhook(1)
+    flow.store.fails = True
+    flow.speak("A")
+    flow.pass_time(1)
+    assert flow.sent == []
+    flow.store.fails = False
+    flow.pass_time(1)
+
+    assert flow.sent == [("A", 1)]
+
+
+def test_letters_that_were_acknowledged_while_the_store_failed_are_removed_later_and_not_sent_again(flow: Flow) -> None:
+    flow.speak("A")
+    flow.webhook(1)
+    flow.store.fails = True
+    flow.acknowledge("A", 1)
+    flow.close("A")
+    flow.store.fails = False
+    assert flow.waiting() == [1]
+    flow.speak("B")
+    flow.pass_time(1)
+
+    assert flow.sent == [("A", 1)]
+    assert flow.waiting() == []
+
+
+def test_one_customer_whose_sending_fails_does_not_keep_the_clock_from_others(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emit = flow.flow._emit
+
+    def failing(sid: str, payload: dict[str, Any], acknowledged: Callable[..., None]) -> None:
+        if sid == "broken":
+            raise RuntimeError("the engine has a fault")
+        emit(sid, payload, acknowledged)
+
+    monkeypatch.setattr(flow.flow, "_emit", failing)
+    flow.speak("broken")
+    flow.speak("A", "other")
+    flow.webhook(1)
+    flow.webhook(2, customer_id="other")
+    flow.pass_time(1)
+
+    assert flow.sent == [("A", 2)]
+    flow.close("broken")
+    flow.speak("B")
+    assert flow.sent == [("A", 2), ("B", 1)]
+
+
+# At once
+
+
+def test_under_threads_everything_arrives_in_order_while_sockets_come_and_go(flow: Flow) -> None:
+    """As under `flask run`: webhooks, acknowledgements, messages and disconnects all in threads of their own."""
+    flow.clock.now = 0
+    lock = threading.Lock()
+    received: list[int] = []
+    ended = threading.Event()
+
+    def emit(sid: str, payload: dict[str, Any], acknowledged: Callable[..., None]) -> None:
+        with lock:
+            if sid not in flow.answered_ping_at:
+                return
+            received.append(payload["n"])
+        start_thread(acknowledge, sid, acknowledged)
+
+    def acknowledge(sid: str, acknowledged: Callable[..., None]) -> None:
+        if sid in flow.answered_ping_at:
+            acknowledged()
+
+    def come_and_go() -> None:
+        before = ""
+        for number in itertools.count():
+            flow.speak(f"socket {number}")
+            if before:
+                with lock:
+                    del flow.answered_ping_at[before]
+                flow.flow.socket_gone(before)
+            before = f"socket {number}"
+            if ended.is_set():
+                return
+
+    flow.flow._emit = emit
+    going = start_thread(come_and_go)
+    for number in range(500):
+        flow.webhook(number)
+    ended.set()
+    going.join()
+    wait_until(lambda: not flow.waiting(), lambda: f"an empty mailbox; {flow.waiting()} wait")
+
+    firsts = list(dict.fromkeys(received))
+    assert firsts == list(range(500))
