@@ -194,6 +194,16 @@ def test_who_sends_what_cannot_be_read_is_told_in_words_and_stays_connected(
         assert '"status":"sent"' in raw.receive()
 
 
+@pytest.mark.parametrize(
+    ("field", "value"), [("message_id", "x" * 257), ("message_id", 10**256), ("message_id", -(10**256)), ("type", "x" * 257)]
+)
+def test_what_is_sent_back_and_kept_is_short(attacked: Hook, customer: str, field: str, value: object) -> None:
+    with attacked.connect() as client:
+        outcome = client.call("clientMessage", text_message(customer, **{field: value}))
+    assert outcome["status"] == "rejected"
+    assert f"{field} must be" in outcome["error"]
+
+
 def test_joining_again_and_again_leaves_nothing_behind(attacked: Hook) -> None:
     process = Process(attacked)
     with RawPolling(attacked.url) as client:

@@ -123,7 +123,7 @@ def test_a_flood_neither_starves_the_others_nor_fills_memory_or_log(attacked: Ho
         slowest = connection.flood_and_measure(piece, url=f"{attacked.url}/healthz", reads=reads, seconds=0.7)
     assert slowest < 1.5
     assert process.megabytes < before + 40
-    assert attacked.server.log.count("\n") < lines_before + 1_000
+    assert attacked.server.log.count("\n") < lines_before + 100
 
 
 def test_a_client_that_does_not_read_is_sent_no_more_than_fits_and_its_letters_are_kept(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import queue
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -213,6 +215,16 @@ def test_a_polling_request_that_is_not_readable_is_an_error_of_the_engines_own(o
     environ = {"CONTENT_LENGTH": str(len(body)), "wsgi.input": SimpleNamespace(read=lambda length: body[:length])}
     with pytest.raises(EngineIOError):
         session.handle_post_request(environ)
+
+
+def test_while_a_request_of_many_packets_is_handled_others_get_their_turn(one: World) -> None:
+    session = one.open()
+    turns: list[int] = []
+    one.server.eio.sleep = lambda seconds: turns.append(len(one.heard))
+    body = "\x1e".join(['42["event"]'] * 1_000).encode()
+    session.handle_post_request({"CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body)})
+    assert len(one.heard) == 1_000
+    assert [later - earlier for earlier, later in pairwise([0, *turns])] == [50] * 20
 
 
 def test_closing_a_session_waits_for_nobody_and_forgets_it(one: World) -> None:
