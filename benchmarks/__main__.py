@@ -88,7 +88,7 @@ async def _run(lch: Contender, beside: Contender | None, names: list[str], *, qu
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure LCH beside a plain Node hook.")
-    parser.add_argument("--quick", action="store_true", help="a first look at everything, in less than two minutes")
+    parser.add_argument("--quick", action="store_true", help="a first look at everything, in about two minutes")
     parser.add_argument("--only", action="append", choices=list(MEASURES), metavar="NAME", help=", ".join(MEASURES))
     parser.add_argument("--lch", type=Path, default=hooks.ROOT, metavar="FOLDER", help="measure the LCH in this folder")
     parser.add_argument("--against", type=Path, metavar="FOLDER", help="beside another LCH instead of the Node hook")

@@ -18,15 +18,14 @@ from benchmarks.report import Row, Target
 
 T = TypeVar("T")
 
-# V8 compiles what it has seen often enough: a Node hook's first second is twice as dear as its third.
-_WARM_UP_SECONDS = 2.0
-
 
 @dataclass(frozen=True)
 class Plan:
     """How much is done. Times are seconds."""
 
     rounds: int = 5
+    # V8 compiles what it has seen often enough: a Node hook's first second is twice as dear as its third.
+    warm_up: float = 4.0
     flood: float = 4.0
     steady: float = 10.0
     connected: int = 500
@@ -41,24 +40,28 @@ class Plan:
     waiting: tuple[int, ...] = (0, 1_000, 100_000)
     starts: int = 7
     growth_rounds: int = 3
+    # Compare Node only with LCH, and not also with itself under other conditions.
+    lch_growth_only: bool = False
 
 
 FULL = Plan()
 # For a first look: every measure runs, none has enough rounds to be quoted.
 QUICK = Plan(
     rounds=1,
-    flood=0.5,
-    steady=1.5,
+    warm_up=1.0,
+    flood=0.4,
+    steady=1.0,
     connected=200,
-    idle=1_000,
-    rest=1.0,
+    idle=500,
+    rest=0.7,
     many_idle=1_000,
-    idle_hold=1.0,
-    busy_hold=1.5,
+    idle_hold=0.5,
+    busy_hold=1.0,
     customers=(100, 1_000),
     waiting=(0, 10_000),
     starts=1,
     growth_rounds=1,
+    lch_growth_only=True,
 )
 
 
@@ -83,6 +86,11 @@ class Bench:
     @property
     def contenders(self) -> list[Contender]:
         return [self.lch] if self.beside is None else [self.lch, self.beside]
+
+    @property
+    def growing(self) -> list[Contender]:
+        """Whom to compare with themselves under other conditions."""
+        return [self.lch] if self.plan.lch_growth_only else self.contenders
 
     @contextlib.asynccontextmanager
     async def crowd(
@@ -135,7 +143,7 @@ async def interleaved(
     """
     figures: dict[T, list[float]] = {name: [] for name in crowds}
     for crowd in crowds.values():
-        await work(crowd, max(plan.flood, _WARM_UP_SECONDS))
+        await work(crowd, plan.warm_up)
     for number in range(rounds):
         for name in reversed(crowds) if number % 2 else crowds:
             figures[name].append(await work(crowds[name], plan.flood))

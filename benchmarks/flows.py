@@ -67,7 +67,7 @@ async def latency(bench: Bench) -> None:
 async def slow_dms(bench: Bench) -> None:
     """Does a slow DMS hold up what goes to customers?"""
     plan = bench.plan
-    for contender in bench.contenders:
+    for contender in bench.growing:
         slow: list[float] = []
         fast: list[float] = []
         async with bench.crowd(contender, plan.connected) as crowd:

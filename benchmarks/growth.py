@@ -52,7 +52,7 @@ async def customers(bench: Bench) -> None:
     ]
     if len(levels) < len(bench.plan.customers):
         bench.say("  the limit of open files allows no more customers")
-    for contender in bench.contenders:
+    for contender in bench.growing:
         # The target speaks of so many, and of LCH.
         meant = contender == bench.lch and levels[-1] == _TARGET_CUSTOMERS
         target = ratio_at_most(1.1) if meant else None

@@ -126,12 +126,14 @@ def _start(name: str, command: list[str], environment: dict[str, str], folder: P
     with (folder / "log").open("wb") as output:
         popen = subprocess.Popen(command, env=environment, cwd=cwd, stdout=output, stderr=output)
     server = Server(name, port, popen, folder)
-    while not _answers(port, http=name != "Redis"):
-        if popen.poll() is not None or time.monotonic() - started_at > _START_SECONDS:
-            end = server.last_words()
-            server.stop()
-            raise StartError(f"{name} did not start:\n{end}")
-        time.sleep(0.002)
+    try:
+        while not _answers(port, http=name != "Redis"):
+            if popen.poll() is not None or time.monotonic() - started_at > _START_SECONDS:
+                raise StartError(f"{name} did not start:\n{server.last_words()}")
+            time.sleep(0.002)
+    except BaseException:
+        server.stop()
+        raise
     server.first_answer_seconds = time.monotonic() - started_at
     return server
 

@@ -79,8 +79,8 @@ class Crowd:
         """Wait until the hooks have nothing left to do."""
         for _ in range(200):
             before = self.cpu_seconds()
-            await asyncio.sleep(0.3)
-            if self.cpu_seconds() - before <= 0.02 * len(self.servers):
+            await asyncio.sleep(0.2)
+            if self.cpu_seconds() - before <= 0.01 * len(self.servers):
                 return
 
     def check(self) -> None:

@@ -248,7 +248,8 @@ class Handler(WebSocketHandler, PyWSGIHandler):  # type: ignore[misc]  # neither
                 self.environ["CONTENT_LENGTH"] = str(len(body))
             elif self.content_length <= self.most_body_bytes:
                 body = self.wsgi_input.read()
-        except OSError:
+        except (OSError, ValueError):
+            # A ValueError of pywsgi's: the size of a chunk is no number.
             return "400 Bad Request", "the body broke off, or is not what the headers say"
         finally:
             self.deadline = float("inf")
@@ -338,7 +339,8 @@ class Handler(WebSocketHandler, PyWSGIHandler):  # type: ignore[misc]  # neither
         headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body))), ("Connection", "close")]
         if status.startswith("426"):
             headers.append(("Sec-WebSocket-Version", "13"))
-        self.wsgi_input = _Rest(self)
+        if not isinstance(self.wsgi_input, _Rest):
+            self.wsgi_input = _Rest(self)
         self.close_connection = True
         self.start_response(status, headers)
         self.write(body)
@@ -371,7 +373,7 @@ class _Rest:
         self._handler.deadline = time.monotonic() + self._handler.body_seconds
         left = _MOST_DROPPED_BYTES
         self._input.send_100_continue_enabled = False
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             while left > 0:
                 piece = self._input.read(65_536)
                 if not piece:

@@ -9,7 +9,7 @@ import time
 import pytest
 import requests
 
-from tests.security.attacker import Connection, Process, event, letters, open_session, wait_until_closed
+from tests.security.attacker import WEBSOCKET, Connection, Process, event, letters, open_session, wait_until_closed
 from tests.support.clients import text_message
 from tests.support.hooks import Hook, text_body
 from tests.support.jwts import mint
@@ -47,6 +47,22 @@ def test_who_trickles_is_cut_off(attacked: Hook) -> None:
         },
         within=10,
     )
+
+
+def test_a_chunk_whose_size_breaks_off_is_no_error_of_ours(attacked: Hook) -> None:
+    for size in ("", "0", "f", "-", "0;x=y", "0" * 30):
+        with Connection(attacked) as connection:
+            connection.send(post("Transfer-Encoding: chunked", body=size)).shut_down_sending()
+            assert connection.receive_all().startswith(b"HTTP/1.1 400 ")
+    assert "answering a request failed" not in attacked.server.log
+
+
+def test_a_body_too_large_with_a_handshake_that_is_wrong_is_refused_like_any_other(attacked: Hook) -> None:
+    request = f"GET {WEBSOCKET} HTTP/1.1\r\nHost: hook\r\nUpgrade: websocket\r\nContent-Length: {LARGEST + 1}\r\n\r\n"
+    with Connection(attacked) as connection:
+        connection.send(request, b"x" * (LARGEST + 1))
+        assert connection.receive_all().startswith(b"HTTP/1.1 400 ")
+    assert "answering a request failed" not in attacked.server.log
 
 
 def test_a_body_without_end_is_cut_off_and_takes_no_memory(attacked: Hook) -> None:

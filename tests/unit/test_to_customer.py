@@ -23,9 +23,10 @@ HEARTBEAT_SECONDS = 45.0
 
 
 class FailingStore(SqliteStore):
-    """A store in memory that fails while it is told to."""
+    """A store in memory that fails while it is told to, and lets other things happen while letters are fetched."""
 
     fails = False
+    meanwhile: Callable[[], None] | None = None
 
     def _check(self) -> None:
         if self.fails:
@@ -37,7 +38,11 @@ class FailingStore(SqliteStore):
 
     def fetch(self, customer_id: str, after: int, limit: int) -> Fetched:
         self._check()
-        return super().fetch(customer_id, after, limit)
+        fetched = super().fetch(customer_id, after, limit)
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            meanwhile()
+        return fetched
 
     def remove(self, customer_id: str, numbers: Any, *, last: bool) -> None:
         self._check()
@@ -325,6 +330,46 @@ def test_letters_of_a_silent_clients_dead_socket_are_not_forgotten_over_younger_
     flow.close("A")
 
     assert flow.sent[1:] == [("A", 2), ("B", 3), ("B", 2)]
+
+
+def test_letters_of_a_socket_that_dies_while_younger_ones_are_fetched_are_not_forgotten(flow: Flow) -> None:
+    flow.speak("A")
+    flow.webhook(1)
+    flow.pass_time(HEARTBEAT_SECONDS + 1, answering=("A",))
+    flow.webhook(2)
+    flow.speak("B")
+    flow.store.meanwhile = lambda: flow.close("A")
+    flow.webhook(3)
+
+    assert flow.sent[1:] == [("A", 2), ("B", 2), ("B", 3)]
+
+
+def test_a_customer_who_comes_back_while_the_store_says_that_they_are_elsewhere_is_here(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow.speak("A")
+    fetch = flow.store.fetch
+
+    def elsewhere_for_the_last_time(customer_id: str, after: int, limit: int) -> Fetched:
+        monkeypatch.setattr(flow.store, "fetch", fetch)
+        flow.flow.speaks_on("c", "A")
+        return Fetched(state="elsewhere")
+
+    monkeypatch.setattr(flow.store, "fetch", elsewhere_for_the_last_time)
+    flow.webhook(1)
+    assert flow.sent == [("A", 1)]
+
+
+def test_a_customer_who_is_elsewhere_is_not_sent_anything_here(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
+    flow.speak("A")
+    monkeypatch.setattr(flow.store, "fetch", lambda *_: Fetched(state="elsewhere"))
+    flow.flow.elsewhere("c")
+    monkeypatch.undo()
+    flow.webhook(1)
+    assert flow.sent == []
+    # Until they speak here again.
+    flow.speak("A")
+    assert flow.sent == [("A", 1)]
 
 
 def test_an_acknowledgement_that_is_late_is_logged_once_and_nothing_is_sent_again(

@@ -213,12 +213,15 @@ class FailingStore(SqliteStore):
         self.open(Bell.deaf(), start_thread)
         self.failing: set[str] = set()
         self.does_it_all_the_same = False
+        # Tickets that got their place.
+        self.placed: list[str] = []
 
     def arrive(self, customer_id: str, ticket: str, key: str | None, **options: Any) -> Arrival:
         if "arrive" not in self.failing or self.does_it_all_the_same:
             arrival = super().arrive(customer_id, ticket, key, **options)
         if "arrive" in self.failing:
             raise StoreError("it is away")
+        self.placed.append(ticket)
         return arrival
 
     def finish(self, customer_id: str, ticket: str, key: str | None, outcome: str | None) -> None:
@@ -240,6 +243,8 @@ def test_messages_wait_for_a_store_that_fails_for_a_while_and_keep_their_order(d
 
     assert flow.wait_for(1, 2) == ["sent", "sent"]
     assert flow.dms.posting == [("a", 1), ("a", 2)]
+    # For other instances, too.
+    assert store.placed == ["1", "2"]
 
 
 def test_a_store_that_fails_for_too_long_fails_the_messages_in_words_and_they_may_come_again() -> None:
