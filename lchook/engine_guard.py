@@ -28,7 +28,6 @@ _EVENT_WITH_ID = re.compile(r"(?:2|5\d{1,15}-)(\d{1,15})\[")
 # An acknowledgement in the default namespace.
 _ACKNOWLEDGEMENT = re.compile(r"3(\d{1,15})\[")
 _BINARY = ("5", "6")
-_ACK_WITH_ID = re.compile(r"3(\d{1,15})\[")
 # Packets that wait to be sent to one client. Whoever lets more pile up does not read.
 _MOST_UNSENT_PACKETS = 2_000
 # What a waiting packet costs besides its characters.
@@ -144,14 +143,9 @@ class EngineGuard:
             # LCH has no use for binary data, and python-socketio keeps all attachments that a client announces.
             self._refuse(eio_sid, data, "binary data is not accepted: send plain JSON")
             return
-        acknowledged = _ACKNOWLEDGEMENT.match(data)
-        if acknowledged:
-            # The commonest packet, in the shortest way: what a client says with its acknowledgement is of no interest.
-            sid = self._socket_of(eio_sid)
-            if sid is not None:
-                self._server.manager.trigger_callback(sid, int(acknowledged[1]), [])
+        if self._take_acknowledgement(eio_sid, data):
             return
-        if not self._is_expected_ack(eio_sid, data) and not self._rates.allows(eio_sid):
+        if not self._rates.allows(eio_sid):
             self.counts["packets_too_many"] += 1
             self._refuse(eio_sid, data, f"too many messages: at most {self._rates.per_second:g} a second, more in bursts")
             return
@@ -170,10 +164,19 @@ class EngineGuard:
         elif self._is_connected(eio_sid):
             del self._unfinished[eio_sid]
 
-    def _is_expected_ack(self, eio_sid: str, data: str) -> bool:
-        """Is this the acknowledgement of something that the client was sent? There are no more of those than that."""
-        ack = _ACK_WITH_ID.match(data)
-        return ack is not None and int(ack[1]) in self._server.manager.callbacks.get(self._socket_of(eio_sid), ())
+    def _take_acknowledgement(self, eio_sid: str, data: str) -> bool:
+        """Is this the acknowledgement of something that the client was sent? Then hand it on, in the shortest way: it is the
+        commonest packet, and what a client says with it is of no interest. There are no more of those than were asked for;
+        all others count as any packet does."""
+        acknowledged = _ACKNOWLEDGEMENT.match(data)
+        if acknowledged is None:
+            return False
+        sid, number = self._socket_of(eio_sid), int(acknowledged[1])
+        # python-socketio keeps its counter among the callbacks, as number 0.
+        if not number or number not in self._server.manager.callbacks.get(sid, ()):
+            return False
+        self._server.manager.trigger_callback(sid, number, [])
+        return True
 
     def _refuse(self, eio_sid: str, data: Any, reason: str) -> None:
         self.counts["packets_refused"] += 1

@@ -36,3 +36,10 @@ class LeanManager(Manager):  # type: ignore[misc]  # python-socketio has no type
                 sids.remove(sid)
                 if not sids:
                     del pending[namespace]
+
+    def trigger_callback(self, sid: str, id: int | None, data: Any) -> None:  # noqa: A002  # the base class's name
+        """A client acknowledges. Of what it was not sent, that is nothing: python-socketio would log each, and for number 0
+        it would take its own counter for a callback, and send this client nothing more that asks for an acknowledgement."""
+        callback = self.callbacks.get(sid, {}).pop(id, None) if id else None
+        if callback is not None:
+            callback(*(data or ()))

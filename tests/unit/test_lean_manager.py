@@ -1,0 +1,49 @@
+"""The list of connected sockets, with a real python-socketio server around it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import socketio
+
+from lchook.lean_manager import LeanManager
+
+
+@pytest.fixture
+def manager() -> LeanManager:
+    manager = LeanManager()
+    socketio.Server(async_mode="threading", client_manager=manager)
+    return manager
+
+
+@pytest.mark.parametrize("number", [0, None, 7])
+@pytest.mark.parametrize("data", [None, [], ["x"], {}])
+def test_an_acknowledgement_of_nothing_changes_nothing(manager: LeanManager, number: int | None, data: Any) -> None:
+    sid = manager.pre_connect("engine", "/")
+    heard: list[tuple[Any, ...]] = []
+    first = manager._generate_ack_id(sid, lambda *args: heard.append(args))
+
+    manager.trigger_callback(sid, number, data)
+    manager.trigger_callback("nobody", number, data)
+
+    second = manager._generate_ack_id(sid, lambda *args: heard.append(args))
+    manager.trigger_callback(sid, first, ["a"])
+    manager.trigger_callback(sid, first, ["again"])
+    manager.trigger_callback(sid, second, None)
+    assert heard == [("a",), ()]
+
+
+def test_a_socket_that_disconnects_leaves_nothing_behind_and_others_stay(manager: LeanManager) -> None:
+    gone, stays = manager.pre_connect("one", "/"), manager.pre_connect("two", "/")
+    for sid in (gone, stays):
+        manager.connect(sid, "/")
+        manager._generate_ack_id(sid, print)
+
+    manager.disconnect(gone, "/")
+
+    assert list(manager.get_participants("/", gone)) == []
+    assert list(manager.get_participants("/", stays)) == [(stays, "two")]
+    assert set(manager.callbacks) == {stays}
+    assert not manager.is_connected(gone, "/")
+    assert manager.is_connected(stays, "/")
