@@ -22,7 +22,7 @@ from pathlib import Path
 import gevent
 
 from benchmarks.processes import cpu_seconds
-from lchook.store import Arrival, Bell, Fetched, Kept, Letter
+from lchook.store import Arrival, Bell, Fetched, Kept, Letter, Removal
 from lchook.store.redis import RedisStore
 from lchook.store.sqlite import SqliteStore
 from tests.support.redis_server import RedisServer
@@ -56,7 +56,7 @@ class NoStore:
 def to_customer(store: NoStore | SqliteStore | RedisStore, customer_id: str, number: int) -> None:
     store.put(customer_id, _TEXT, f"{customer_id} {number}")
     letters = store.fetch(customer_id, 0, 100).letters
-    store.remove(customer_id, [letter.number for letter in letters], last=True)
+    store.remove([Removal(customer_id, [letter.number for letter in letters], last=True)])
 
 
 def to_dms(store: NoStore | SqliteStore | RedisStore, customer_id: str, number: int) -> None:

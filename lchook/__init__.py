@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response
+from gevent import monkey
 from werkzeug.exceptions import HTTPException, InternalServerError
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import config
 from lchook import cli, console, health, webhook
 from lchook.chat import FORWARDING_FAILED, Chat
+from lchook.crew import crew
 from lchook.dms import DmsClient
 from lchook.draining import Draining
 from lchook.engine_guard import EngineGuard, StrictJson
@@ -64,10 +66,12 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         read_timeout_seconds=settings.dms_read_timeout_seconds,
     )
     metrics = Metrics()
+    # Greenlets where the process is monkey patched (gunicorn), threads elsewhere (`flask run`, pytest).
+    under_gevent = monkey.is_module_patched("socket")
     socketio = OrderedSocketIO()
     socketio.init_app(
         app,
-        async_mode=_async_mode(),
+        async_mode="gevent" if under_gevent else "threading",
         cors_allowed_origins=_origins(settings),
         manage_session=False,
         max_http_buffer_size=settings.max_message_bytes,
@@ -77,6 +81,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         ping_timeout=settings.ping_timeout_seconds,
     )
     server = socketio.server
+    start_task = crew.start if under_gevent else server.start_background_task
 
     store = store_from_url(
         settings.store_url,
@@ -90,7 +95,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     to_dms = ToDms(
         retrying,
         store,
-        start_task=server.start_background_task,
+        start_task=start_task,
         max_queue_length=settings.max_queue_length,
         store_patience_seconds=settings.retry_budget_seconds,
     )
@@ -104,7 +109,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         on_connection=lambda: ticker.start(),
     )
 
-    def emit(sid: str, payload: dict[str, Any], acknowledged: Callable[..., None]) -> None:
+    def emit(sid: str, payload: str, acknowledged: Callable[..., None]) -> None:
         if guard.reads(sid):
             emit_event(server, sid, "serverMessage", payload, acknowledged)
 
@@ -115,6 +120,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         ack_timeout_seconds=settings.ack_timeout_seconds,
         heartbeat_seconds=settings.ping_interval_seconds + settings.ping_timeout_seconds,
         on_acknowledgement=metrics.acknowledgement_seconds.observe,
+        soon=start_task if under_gevent else None,
     )
     ticker = Ticker(start_task=server.start_background_task)
     bell = Bell(
@@ -144,11 +150,11 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     hook = webhook.Webhook(settings, tokens, to_customer, ticker, metrics)
     app.register_blueprint(webhook.create_blueprint(settings, hook))
     flask_socketio: Any = app.wsgi_app
-    app.wsgi_app = webhook.WebhookFirst(flask_socketio.__call__, hook).__call__  # type: ignore[method-assign]
-    draining = Draining(app.wsgi_app, socketio=socketio, to_dms=to_dms, to_customer=to_customer, store=store)
+    draining = Draining(flask_socketio.__call__, socketio=socketio, to_dms=to_dms, to_customer=to_customer, store=store)
     # Bound methods: to call an object takes a round through C, and what is on C's stack is kept for each waiting connection.
     app.wsgi_app = draining.__call__  # type: ignore[method-assign]
     app.extensions["lch_draining"] = draining
+    app.extensions["lch_shortcut"] = webhook.create_shortcut(hook, lambda: draining.stopping)
     app.register_blueprint(
         health.create_blueprint(store=store, draining=draining, metrics=metrics, metrics_token=settings.metrics_token)
     )
@@ -215,13 +221,6 @@ def _origins(settings: config.Settings) -> str | list[str] | Callable[[str | Non
         # The console is a page of this hook's own.
         return lambda origin, environ: origin in allowed or (origin or "").partition("://")[2] == environ.get("HTTP_HOST")
     return list(allowed)
-
-
-def _async_mode() -> str:
-    """Greenlets where the process is monkey patched (gunicorn), threads elsewhere (`flask run`, pytest)."""
-    from gevent import monkey
-
-    return "gevent" if monkey.is_module_patched("socket") else "threading"
 
 
 def _error_as_json(error: Exception) -> Response | Any:

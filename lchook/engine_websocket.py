@@ -1,115 +1,135 @@
-"""Engine.IO's WebSocket transport with one greenlet a connection.
+"""Engine.IO's WebSocket transport without a greenlet for each connection.
 
-python-engineio (4.15.1) has a second one wait for packets to send, for as long as the connection lasts: a third of what a
-quiet client weighs. Here a greenlet is started where there is something to send, and ends when it is sent.
+python-engineio (4.15.1) has one wait for the next packet to read, and one for the next to write, for as long as the
+connection lasts. Here the WebSocket calls back with each packet, and packets are written where they are sent; the engine's
+queue is for those that the client does not take at once.
 
-Replaces methods of the engine's socket when it is imported, under gevent only: threads would need locks. Knows nothing of
-Socket.IO.
+Replaces methods of the engine's socket when it is imported, under gevent only. Knows nothing of Socket.IO.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from engineio.exceptions import SocketIsClosedError, UnknownPacketError
-from engineio.packet import NOOP, PING, PONG, UPGRADE, Packet
+from engineio.packet import NOOP, PONG, Packet
 from engineio.socket import Socket
 
 from lchook.logs import Log
 
 log = Log(__name__)
 
+_PROBE, _UPGRADE, _MESSAGE = "2probe", "5", "4"
+
 
 def _websocket_handler(self: Any, ws: Any) -> list[bytes]:
-    """Serve a WebSocket until it closes. In place of the engine's.
+    """Serve a WebSocket. In place of the engine's, which returns when it is closed.
 
-    :param ws: the engine's wrapper of the WebSocket: `wait`, `send`, `close`.
+    :param ws: the engine's wrapper of the WebSocket.
     """
-    if self.server.async_mode != "gevent":
+    websocket: Any = getattr(ws, "_sock", None)
+    if self.server.async_mode != "gevent" or not getattr(websocket, "can_be_served", False):
         rest: list[bytes] = _engines_handler(self, ws)
         return rest
     if self.connected:
-        if not _upgrade(self, ws):
-            return []
+        self.upgrading = True  # polling gives nothing out meanwhile
+        take = _take_probe
     else:
         self.connected = self.upgraded = True
-    self.websocket = ws
-    _write_soon(self)
-    _read(self, ws)
-    self.close(wait=False, abort=True, reason=self.server.reason.TRANSPORT_CLOSE)
+        take = _take
+    try:
+        served = websocket.serve(drained=partial(_write_waiting, self), gone=partial(_gone, self))
+    except OSError:
+        _gone(self)
+        return []
+    served.take = partial(take, self, served)
+    if self.upgraded:
+        self.websocket = served
+        _write_waiting(self)
     return []
 
 
-def _upgrade(self: Any, ws: Any) -> bool:
-    """A client that is connected by polling changes over; tells whether it did."""
-    self.upgrading = True  # polling gives nothing out meanwhile
-    probe = _next_packet(self, ws)
-    if probe is not None and probe.packet_type == PING and probe.data == "probe":
-        ws.send(Packet(PONG, data="probe").encode())
-        self.queue.put(Packet(NOOP))  # ends the poll that waits
-        answer = _next_packet(self, ws)
-        self.upgraded = answer is not None and answer.packet_type == UPGRADE
+def _take_probe(self: Any, served: Any, data: str | bytes) -> None:
+    """A client that is connected by polling asks whether the WebSocket works."""
+    if data != _PROBE:
+        served.close()
+        return
+    _write(served, Packet(PONG, data="probe"))
+    self.queue.put(Packet(NOOP))  # ends the poll that waits
+    served.take = partial(_take_upgrade, self, served)
+
+
+def _take_upgrade(self: Any, served: Any, data: str | bytes) -> None:
+    """It changes over."""
     self.upgrading = False
-    return bool(self.upgraded)
+    if data != _UPGRADE:
+        served.close()
+        return
+    self.upgraded = True
+    self.websocket = served
+    served.take = partial(_take, self, served)
+    _write_waiting(self)
 
 
-def _read(self: Any, ws: Any) -> None:
-    while True:
-        try:
-            packet = _next_packet(self, ws)
-            if packet is None:
-                return
-            self.receive(packet)
-        except UnknownPacketError:
-            continue
-        except SocketIsClosedError:
+def _take(self: Any, served: Any, data: str | bytes) -> None:
+    """Take a packet."""
+    try:
+        if isinstance(data, str) and data[:1] == _MESSAGE and data[1:2].isnumeric():
+            # As nearly all are: Socket.IO's packets begin with a number, and what does the engine does not look into.
+            self.server._trigger_event("message", self.sid, data[1:], run_async=False)
             return
-        except Exception:
-            if not self.closed:
-                log.exception("receiving failed; the connection is closed")
-            return
+        self.receive(Packet(encoded_packet=data))
+    except UnknownPacketError:
+        return
+    except SocketIsClosedError:
+        served.close()
+    except Exception:
+        if not self.closed:
+            log.exception("receiving failed; the connection is closed")
+        served.close()
 
 
-def _next_packet(self: Any, ws: Any) -> Packet | None:
-    data = ws.wait()
-    if data is None or len(data) > self.server.max_http_buffer_size:
-        return None
-    return Packet(encoded_packet=data)
+def _gone(self: Any) -> None:
+    """The WebSocket is closed, by whomever."""
+    if self.upgraded:
+        self.close(wait=False, abort=True, reason=self.server.reason.TRANSPORT_CLOSE)
+    # Otherwise the client stays with polling.
+    self.upgrading = False
 
 
 def _send(self: Any, packet: Any) -> None:
-    """Put a packet in the queue, and have it written. In place of the engine's."""
-    _engines_send(self, packet)
-    _write_soon(self)
+    """Send a packet. In place of the engine's, which leaves it in the queue."""
+    websocket = getattr(self, "websocket", None)
+    if websocket is None or not websocket.is_free:
+        _engines_send(self, packet)
+    elif self.check_ping_timeout():
+        _write(websocket, packet)
 
 
 def _close(self: Any, wait: bool = True, abort: bool = False, reason: Any = None) -> None:
     """Close the connection. In place of the engine's, which leaves word in the queue."""
     _engines_close(self, wait=wait and not hasattr(self, "websocket"), abort=abort, reason=reason)
-    _write_soon(self)
+    _write_waiting(self)
 
 
-def _write_soon(self: Any) -> None:
-    if hasattr(self, "websocket") and not getattr(self, "writing", False) and not self.queue.empty():
-        self.writing = True
-        self.server.start_background_task(_write, self)
+def _write_waiting(self: Any) -> None:
+    """Write what is in the queue, up to the word that the connection is closed, as far as the client takes it."""
+    websocket = getattr(self, "websocket", None)
+    while websocket is not None and websocket.is_free and not self.queue.empty():
+        packet = self.queue.get()
+        self.queue.task_done()
+        if packet is None:
+            websocket.close()
+        else:
+            _write(websocket, packet)
 
 
-def _write(self: Any) -> None:
-    """Write what is in the queue, up to the word that the connection is closed."""
+def _write(websocket: Any, packet: Any) -> None:
     try:
-        while not self.queue.empty():
-            packet = self.queue.get()
-            self.queue.task_done()
-            if packet is None:
-                self.websocket.close()
-                return  # with `writing` set: nothing is written any more
-            self.websocket.send(packet.encode())
-    except Exception as error:
+        websocket.send(packet.encode())
+    except OSError as error:
         log.debug("a WebSocket cannot be written to", reason=error)
-        self.websocket.close()
-        return
-    self.writing = False
 
 
 _engines_handler, Socket._websocket_handler = Socket._websocket_handler, _websocket_handler

@@ -7,15 +7,17 @@ gevent-websocket 0.10.1), deadlines against clients that trickle, bounds for bod
 
 from __future__ import annotations
 
+import _socket
 import contextlib
 import functools
+import http
 import io
 import json
 import re
 import socket
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
 
 import gevent
 import geventwebsocket.handler
@@ -23,123 +25,41 @@ from gevent import pywsgi
 from geventwebsocket.handler import WebSocketHandler
 from gunicorn.workers.ggevent import PyWSGIHandler
 
+from lchook.frames import Frames
+from lchook.http_request import BadRequestError, Incoming, Post, RequestHeaders, post_ahead
 from lchook.logs import Log
-from lchook.websocket import BoundedWebSocket
+from lchook.webhook import TakePost
+from lchook.websocket import BoundedWebSocket, ServedWebSocket
 
 log = Log(__name__)
 
 # gevent-websocket's handler takes the class from its own module.
 geventwebsocket.handler.WebSocket = BoundedWebSocket
 
-_LEAST_RECEIVE_BYTES = 2048
-_MOST_RECEIVE_BYTES = 64 * 1024
-_MOST_HEADERS = 100
-_MOST_HEADER_BYTES = 32 * 1024
-
-_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_BAD_IN_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_RECEIVE_BYTES = 64 * 1024
 # RFC 6455, 4.2.1: 16 bytes in base64.
 _WEBSOCKET_KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
 # Of a body that is too large so much is read and dropped, so that its sender comes to read the answer.
 _MOST_DROPPED_BYTES = 10_000_000
 
 
-class BadRequestError(ValueError):
-    """The request breaks HTTP. The text says how, and quotes nothing of it."""
+class Connection(Protocol):
+    """An open connection, with a greenlet of its own or without.
 
-
-class RequestHeaders:
-    """The headers of a request, as much of `http.client`'s interface as pywsgi and gunicorn use."""
-
-    __slots__ = ("_first", "_pairs")
-    status = ""
-
-    def __init__(self, pairs: list[tuple[str, str]]) -> None:
-        self._pairs = pairs
-        self._first = dict(reversed(pairs))
-
-    @classmethod
-    def read(cls, lines: Any) -> RequestHeaders:
-        """Read header lines up to the empty one.
-
-        :raises BadRequestError: where they are no HTTP, or too many, or too long.
-        """
-        pairs: list[tuple[str, str]] = []
-        left = _MOST_HEADER_BYTES
-        while True:
-            line: bytes = lines.readline(left)
-            if line in (b"\r\n", b"\n"):
-                return cls(pairs)
-            left -= len(line)
-            if not line.endswith(b"\n"):
-                raise BadRequestError("the headers end too early, or are too long")
-            name, colon, value = line.rstrip(b"\r\n").partition(b":")
-            if not colon or not _NAME.fullmatch(name) or _BAD_IN_VALUE.search(value):
-                raise BadRequestError("a header is malformed")
-            pairs.append((name.decode("latin-1").lower(), value.strip().decode("latin-1")))
-            if len(pairs) > _MOST_HEADERS or left <= 0:
-                raise BadRequestError("there are too many headers")
-
-    def get(self, name: str, default: str | None = None) -> str | None:
-        return self._first.get(name.lower(), default)
-
-    getheader = get
-
-    @property
-    def typeheader(self) -> str | None:
-        return self._first.get("content-type")
-
-    def all(self, name: str) -> set[str]:
-        """The different values of a header."""
-        return {value for each, value in self._pairs if each == name}
-
-    def items(self) -> list[tuple[str, str]]:
-        return self._pairs
-
-
-class FrameReader:
-    """Reads from a socket what WebSocket frames need.
-
-    A buffered file of the standard library's costs 8 KB a connection, and calls back into Python from C: what a greenlet has
-    on C's stack while it waits is copied aside.
+    :ivar deadline: when what the client is to send now must be there; seconds of the monotonic clock.
     """
 
-    __slots__ = ("_left", "_receive")
+    deadline: float
 
-    def __init__(self, connection: Any) -> None:
-        self._receive = connection.recv
-        self._left = b""
-
-    def read(self, count: int) -> bytes:
-        """So many bytes, or fewer where the connection ends before."""
-        data = self._left
-        if len(data) < count:
-            pieces, missing = [data], count - len(data)
-            while missing > 0:
-                piece = self._receive(min(max(missing, _LEAST_RECEIVE_BYTES), _MOST_RECEIVE_BYTES))
-                if not piece:
-                    break
-                pieces.append(piece)
-                missing -= len(piece)
-            data = b"".join(pieces)
-        self._left = data[count:]
-        return data[:count]
-
-    def close(self) -> None:
-        self._left = b""
-
-    @property
-    def closed(self) -> bool:
-        """pywsgi asks before it reads the next request; there is none after a WebSocket."""
-        return True
+    def cut(self) -> None:
+        """End the connection from this side."""
 
 
 class Handler(WebSocketHandler, PyWSGIHandler):  # type: ignore[misc]  # neither has types
     """One connection."""
 
-    # Connections of this process, one handler each; `idle` ones wait for a request.
-    connections: set[Handler] = set()  # noqa: RUF012
-    idle = False
+    # All connections of this process. `Worker` looks after their deadlines.
+    connections: set[Connection] = set()  # noqa: RUF012
     status: Any = None
     websocket: Any = None
     rfile: Any = None
@@ -149,15 +69,20 @@ class Handler(WebSocketHandler, PyWSGIHandler):  # type: ignore[misc]  # neither
     idle_seconds = 75.0
     headers_seconds = 20.0
     body_seconds = 30.0
-    # When what the client is to send now must be there; seconds of the monotonic clock. `Worker` looks.
     deadline = float("inf")
+    socket: Any
     # Set by the worker from the settings.
     websocket_timeout_seconds = 65.0
     most_body_bytes = 1_000_000
     logs_access = True
+    # Posts to one path go another way than WSGI's, if they are as posts commonly are.
+    post_line = b""
+    take_post: TakePost | None = None
     # A client that does not read in time is nothing unexpected.
     ignored_socket_errors = (*pywsgi.WSGIHandler.ignored_socket_errors, "timed out")
-    _requests = 0
+
+    def __init__(self, connection: Any, address: Any, server: Any) -> None:
+        super().__init__(connection, address, server, rfile=Incoming(connection))
 
     def log_request(self) -> None:
         # There is no environ where already a connection's first request was not readable.
@@ -168,32 +93,53 @@ class Handler(WebSocketHandler, PyWSGIHandler):  # type: ignore[misc]  # neither
         Handler.connections.add(self)
         # A bound for clients that do not read, or are gone without a word.
         self.socket.settimeout(self.websocket_timeout_seconds)
+        incoming = self.rfile
         try:
             super().handle()
         except OSError:
             # It broke while a refusal was being sent.
             self.cut()
         finally:
+            incoming.close()
             Handler.connections.discard(self)
 
-    def read_requestline(self) -> str:
-        self._requests += 1
-        if self._requests > 1:
-            # A client that sends one request after the other without waiting would keep all others waiting: gevent only
-            # switches where it has to wait.
-            gevent.sleep(0)
-        self.idle = True
+    def handle_one_request(self) -> Any:
+        if self.rfile.closed:
+            return None
         self.deadline = time.monotonic() + self.idle_seconds
-        line = str(super().read_requestline())
-        self.idle = False
-        return line
+        try:
+            if not self.rfile.wait():
+                return None
+            if self.take_post is not None and not self.logs_access:
+                self.deadline = time.monotonic() + self.body_seconds
+                post = post_ahead(self.rfile, self.post_line, self.most_body_bytes)
+                self.deadline = float("inf")
+                if post is not None and self._answer(post):
+                    return True
+        except OSError:
+            return None
+        self.deadline = time.monotonic() + self.headers_seconds
+        return super().handle_one_request()
+
+    def _answer(self, post: Post) -> bool:
+        """Answer a post; tells whether it was."""
+        answer = self.take_post(post.authorization, post.body)  # type: ignore[misc]
+        if answer is None:
+            return False
+        status, headers, text = answer
+        self.rfile.skip(post.size)
+        data = _head(status, headers, int(time.time())) + text
+        # gevent's sendall asks the system for the size of its buffer first.
+        sent = self.socket.send(data)
+        if sent < len(data):
+            self.socket.sendall(data[sent:])
+        return True
 
     def read_request(self, raw_requestline: str) -> bool:
         """Read the request's head. In place of pywsgi's, which leaves it to the parser for e-mail.
 
         :raises BadRequestError: where it is no HTTP/1.
         """
-        self.deadline = time.monotonic() + self.headers_seconds
         self.requestline = raw_requestline.rstrip()
         words = self.requestline.split(" ")
         if len(words) != 3 or words[2] not in ("HTTP/1.1", "HTTP/1.0") or not words[1].isprintable():
@@ -288,15 +234,39 @@ class Handler(WebSocketHandler, PyWSGIHandler):  # type: ignore[misc]  # neither
         self._sendall(b"".join(head))
 
     def upgrade_connection(self) -> Any:
-        # A client waits for the answer before it sends frames, so there is nothing left in the old one.
+        # A client waits for the answer before it sends frames, so there is nothing left in here.
         self.rfile.close()
-        self.rfile = FrameReader(self.socket)
         return super().upgrade_connection()
+
+    def receive_some(self) -> bytes:
+        """What the connection brings next; empty where it ends."""
+        data: bytes = self.socket.recv(_RECEIVE_BYTES)
+        return data
 
     def open_websocket(self) -> None:
         """Answer that the protocol is switched, unless that is done."""
         if not self.headers_sent:
             self.write(b"")
+
+    def hand_over(self, frames: Frames, *, drained: Callable[[], None], gone: Callable[[], None]) -> ServedWebSocket:
+        """Have the event loop watch this connection's WebSocket. The handler has no more to do with it, and ends."""
+        connection, pool = self.socket, self.server.pool
+        # The operating system's socket: gevent's weighs more, and would wait.
+        bare: Any = _socket.socket(connection.family, connection.type, connection.proto, connection.detach())
+        bare.setblocking(False)
+        self.socket = None
+
+        def over() -> None:
+            Handler.connections.discard(served)
+            pool.give_back()
+            gone()
+
+        served: ServedWebSocket = ServedWebSocket(
+            bare, frames, drained=drained, gone=over, patience_seconds=self.websocket_timeout_seconds
+        )
+        Handler.connections.add(served)
+        pool.keep(gevent.getcurrent())
+        return served
 
     def run_websocket(self) -> None:
         """Run the application on the WebSocket. One that does not use it (a foreign origin, an unknown session) answers in
@@ -381,6 +351,13 @@ class _Rest:
                 left -= len(piece)
                 gevent.sleep(0)
         self._handler.close_connection = True
+
+
+@functools.lru_cache(maxsize=20)
+def _head(status: int, headers: tuple[tuple[str, str], ...], second: int) -> bytes:
+    """An answer's head at this time."""
+    lines = [f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}", *(f"{name}: {value}" for name, value in headers)]
+    return "\r\n".join((*lines, f"Date: {pywsgi.format_date_time(second).decode()}", "\r\n")).encode("latin-1")
 
 
 @functools.lru_cache(maxsize=500)

@@ -16,11 +16,11 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from lchook.logs import Log
 from lchook.messages import MessageToCustomer
-from lchook.store import Store, StoreError
+from lchook.store import Letter, Removal, Store, StoreError
 
 log = Log(__name__)
 
@@ -31,8 +31,8 @@ _FETCH_AT_ONCE = 100
 _MOST_ON_THE_WAY = 4_000_000
 _EXPIRE_EVERY_SECONDS = 30.0
 
-# Emits a payload to a socket as `serverMessage` and calls back when the client acknowledges it.
-Emit = Callable[[str, dict[str, Any], Callable[..., None]], None]
+# Emits a payload (JSON) to a socket as `serverMessage` and calls back when the client acknowledges it.
+Emit = Callable[[str, str, Callable[..., None]], None]
 # How many seconds ago a socket was sent the latest ping that it has answered; None where it is gone.
 AnsweredPingAge = Callable[[str], float | None]
 
@@ -78,7 +78,17 @@ class _Customer:
     held_back: bool = False
     # The store believes that this instance waits for acknowledgements of the customer.
     held: bool = False
+    # The store is about to be told what is done.
+    telling: bool = False
     lock: Any = field(default_factory=threading.Lock)
+
+
+class _JustKept(NamedTuple):
+    """A letter that was kept a moment ago, the number of the one before it in the mailbox, and what it says."""
+
+    letter: Letter
+    before: int
+    message: MessageToCustomer
 
 
 class ToCustomer:
@@ -93,15 +103,20 @@ class ToCustomer:
         ack_timeout_seconds: float,
         heartbeat_seconds: float,
         on_acknowledgement: Callable[[float], None] = lambda _: None,
+        soon: Callable[[Callable[[], None]], object] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """:param heartbeat_seconds: ping interval and ping timeout together: how long a dead socket may go unnoticed."""
+        """:param heartbeat_seconds: ping interval and ping timeout together: how long a dead socket may go unnoticed.
+        :param soon: does something in a task of its own when what has come in by now is handled, so that the store is told
+            of several acknowledgements at once. If not given, it is told of each by itself.
+        """
         self._store = store
         self._emit = emit
         self._answered_ping_age = answered_ping_age
         self._ack_timeout_seconds = ack_timeout_seconds
         self._heartbeat_seconds = heartbeat_seconds
         self._on_acknowledgement = on_acknowledgement
+        self._soon = soon or (lambda task: task())
         self._clock = clock
         self._lock = threading.Lock()
         self._customers: dict[str, _Customer] = {}
@@ -109,6 +124,8 @@ class ToCustomer:
         # Oldest first. Left in here when they are done; `tick` passes over them.
         self._unacknowledged: OrderedDict[int, _Sent] = OrderedDict()
         self._unproven: OrderedDict[int, _Sent] = OrderedDict()
+        # Customers of whom the store is to be told what is done.
+        self._to_tell: list[_Customer] = []
         # Customers to come back to: another instance holds their letters, or the store failed.
         self._again: set[str] = set()
         self._next_expiry = 0.0
@@ -156,8 +173,11 @@ class ToCustomer:
             self.speaks_on(customer_id, sid)
         self.send_waiting(customer_id)
 
-    def send_waiting(self, customer_id: str) -> None:
-        """Send what waits for the customer, if they are here, and nothing has to be held back for order's sake."""
+    def send_waiting(self, customer_id: str, just_kept: _JustKept | None = None) -> None:
+        """Send what waits for the customer, if they are here, and nothing has to be held back for order's sake.
+
+        :param just_kept: the last of it, which need not be fetched if all before it were sent.
+        """
         customer = self._customers.get(customer_id)
         if customer is None:
             return
@@ -173,7 +193,9 @@ class ToCustomer:
                     break
                 customer.send_again = False
             try:
-                self._send(customer)
+                if just_kept is None or not self._send_at_once(customer, just_kept):
+                    self._send(customer)
+                just_kept = None
             except StoreError as error:
                 log.error("letters cannot be fetched now", customer=customer_id, reason=error)
                 # It may have gone through.
@@ -184,7 +206,7 @@ class ToCustomer:
                 self._again.add(customer_id)
         if customer.held and not customer.on_the_way:
             # All was acknowledged meanwhile, or nothing could be sent.
-            self._tell_done(customer)
+            self._tell_done([customer])
         if customer.sid is None:
             self._forget_if_idle(customer)
 
@@ -218,7 +240,8 @@ class ToCustomer:
             self._deliver_now(message)
             return
         name = message.payload.get("message_id")
-        kept = self._store.put(customer_id, json.dumps(message.payload, separators=(",", ":")), fingerprint)
+        text = json.dumps(message.payload, separators=(",", ":"))
+        kept = self._store.put(customer_id, text, fingerprint)
         if not kept.kept:
             self.counts["repeated_webhook"] += 1
             log.info("a repeated webhook is not delivered again", customer=customer_id, message=name)
@@ -233,7 +256,8 @@ class ToCustomer:
             return
         if customer is None:
             log.info("kept until the customer comes", customer=customer_id, message=name)
-        self.send_waiting(customer_id)
+        just_kept = _JustKept(Letter(kept.number, text), kept.before, message) if kept.number else None
+        self.send_waiting(customer_id, just_kept)
 
     def send_now(self, customer_id: str, payload: dict[str, Any]) -> bool:
         """Send a payload that is not kept, if the customer is here; tells whether they are."""
@@ -241,7 +265,8 @@ class ToCustomer:
         sid = customer.sid if customer is not None else None
         if customer is None or sid is None:
             return False
-        self._hand_over(_Sent(customer, 0, sid, self._clock()), payload)
+        text = json.dumps(payload, separators=(",", ":"))
+        self._hand_over(_Sent(customer, 0, sid, self._clock()), text, payload)
         return True
 
     def clear(self, customer_id: str) -> None:
@@ -260,8 +285,8 @@ class ToCustomer:
         return len(self._customers)
 
     def unacknowledged(self) -> int:
-        """How many letters are on their way."""
-        return sum(len(customer.on_the_way) for customer in list(self._customers.values()))
+        """How many letters are on their way, or done without the store knowing."""
+        return sum(len(customer.on_the_way) + len(customer.done) for customer in list(self._customers.values()))
 
     def whereabouts(self, customer_id: str) -> tuple[bool, int]:
         """Is the customer here, and how many letters are on their way to them?"""
@@ -291,7 +316,7 @@ class ToCustomer:
             if customer is None:
                 continue
             if customer.done or (customer.held and not customer.on_the_way):
-                self._tell_done(customer)
+                self._tell_done([customer])
             if customer.sid is None:
                 self._let_go(customer)
             else:
@@ -348,6 +373,28 @@ class ToCustomer:
                     "a message that is not kept is lost", customer=message.customer_id, type=message.type, reason=error
                 )
 
+    def _send_at_once(self, customer: _Customer, just_kept: _JustKept) -> bool:
+        """Send a letter without asking the store for it; tells whether it was, or had been."""
+        letter, before, message = just_kept
+        sent = _Sent(customer, letter.number, "", self._clock(), size=len(letter.text))
+        with customer.lock:
+            if customer.sid is None or customer.unclaimed or before > customer.sent_up_to:
+                return False
+            if letter.number <= customer.sent_up_to:
+                return True
+            on_the_way = customer.on_the_way.values()
+            if on_the_way and (
+                any(other.sid != customer.sid for other in on_the_way)
+                or sum(other.size for other in on_the_way) + sent.size > _MOST_ON_THE_WAY
+            ):
+                return False
+            sent.sid = customer.sid
+            customer.sent_up_to = letter.number
+            customer.on_the_way[letter.number] = sent
+            customer.held = True
+        self._hand_over(sent, letter.text, message.payload)
+        return True
+
     def _send(self, customer: _Customer) -> None:
         sid = customer.sid
         if sid is None:
@@ -383,11 +430,11 @@ class ToCustomer:
                 if not known:
                     customer.on_the_way[letter.number] = sent
             if not known:
-                self._hand_over(sent, json.loads(letter.text))
+                self._hand_over(sent, letter.text, json.loads(letter.text))
         if len(fetched.letters) >= _FETCH_AT_ONCE:
             customer.send_again = True
 
-    def _hand_over(self, sent: _Sent, payload: dict[str, Any]) -> None:
+    def _hand_over(self, sent: _Sent, text: str, payload: dict[str, Any]) -> None:
         sent.name = payload.get("message_id")
         sent.looked_at = sent.at
         with self._lock:
@@ -401,7 +448,7 @@ class ToCustomer:
             type=payload.get("type"),
             socket=sent.sid,
         )
-        self._emit(sent.sid, payload, lambda *_: self._acknowledged(sent))
+        self._emit(sent.sid, text, lambda *_: self._acknowledged(sent))
         # A ping that is sent from now on comes after it.
         sent.at = self._clock()
 
@@ -429,29 +476,51 @@ class ToCustomer:
             del customer.on_the_way[sent.number]
             customer.done.add(sent.number)
         self.counts["delivered"] += 1
-        self._tell_done(customer)
-        if customer.sid is None:
-            self._forget_if_idle(customer)
-        elif sent.sid != customer.sid or customer.held_back:
+        self._tell_soon(customer)
+        if customer.sid is not None and (sent.sid != customer.sid or customer.held_back):
             # Letters may have been held back for this one.
             customer.held_back = False
             self.send_waiting(customer.customer_id)
 
-    def _tell_done(self, customer: _Customer) -> None:
-        with customer.lock:
-            numbers = list(customer.done)
-            # While letters are being fetched, the store must go on believing that we wait.
-            last = customer.held and not customer.on_the_way and not customer.sending
+    def _tell_soon(self, customer: _Customer) -> None:
+        with self._lock:
+            if customer.telling:
+                return
+            customer.telling = True
+            self._to_tell.append(customer)
+            if len(self._to_tell) > 1:
+                return
+        self._soon(self._tell_all)
+
+    def _tell_all(self) -> None:
+        with self._lock:
+            customers, self._to_tell = self._to_tell, []
+            for customer in customers:
+                customer.telling = False
+        self._tell_done(customers)
+        for customer in customers:
+            if customer.sid is None:
+                self._forget_if_idle(customer)
+
+    def _tell_done(self, customers: list[_Customer]) -> None:
+        removals = []
+        for customer in customers:
+            with customer.lock:
+                # While letters are being fetched, the store must go on believing that we wait.
+                last = customer.held and not customer.on_the_way and not customer.sending
+                removals.append(Removal(customer.customer_id, list(customer.done), last))
         try:
-            self._store.remove(customer.customer_id, numbers, last=last)
+            self._store.remove(removals)
         except StoreError as error:
-            log.error("delivered letters cannot be removed now", customer=customer.customer_id, reason=error)
-            self._again.add(customer.customer_id)
+            for customer in customers:
+                log.error("delivered letters cannot be removed now", customer=customer.customer_id, reason=error)
+                self._again.add(customer.customer_id)
             return
-        with customer.lock:
-            customer.done.difference_update(numbers)
-            if last:
-                customer.held = False
+        for customer, removal in zip(customers, removals, strict=True):
+            with customer.lock:
+                customer.done.difference_update(removal.numbers)
+                if removal.last:
+                    customer.held = False
 
     # Who is here
 

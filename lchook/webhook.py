@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable
 
 from flask import Blueprint, Response, request
 from flask_cors import cross_origin
 from werkzeug.exceptions import RequestEntityTooLarge
-from werkzeug.http import HTTP_STATUS_CODES
 
 from config import Settings
 from lchook.logs import Log, Spoken
@@ -28,7 +26,10 @@ log = Log(__name__)
 
 PATH = "/webhook"
 
-WsgiApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
+Headers = tuple[tuple[str, str], ...]
+TakePost = Callable[[str | None, bytes], tuple[int, Headers, bytes] | None]
+
+_GOOD = (("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", "2"))
 
 
 class Webhook:
@@ -89,30 +90,23 @@ class Webhook:
         return status, error
 
 
-class WebhookFirst:
-    """WSGI middleware that takes posts to the webhook itself: Flask's round costs more than the work.
+def create_shortcut(webhook: Webhook, is_stopping: Callable[[], bool]) -> TakePost:
+    """What a server that reads posts by itself does with those to the webhook: Flask's round, and WSGI's, cost more than the
+    work. All others, and all where the process ends, go on to Flask and its view of the same webhook."""
 
-    Posts without a Content-Length, which need a stream to be undone, go on to Flask and its view of the same webhook.
-    """
+    def take(authorization: str | None, body: bytes) -> tuple[int, Headers, bytes] | None:
+        if is_stopping():
+            return None
+        status: int
+        error: str | None
+        try:
+            status, error = webhook.receive(authorization, lambda: body)
+        except Exception:
+            log.exception("a request failed")
+            status, error = 500, "internal error"
+        return status, *_as_http(status, error)
 
-    def __init__(self, app: WsgiApp, webhook: Webhook) -> None:
-        self._app = app
-        self._webhook = webhook
-
-    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        length = environ.get("CONTENT_LENGTH", "")
-        if environ["PATH_INFO"] != PATH or environ["REQUEST_METHOD"] != "POST" or not length.isdecimal():
-            return self._app(environ, start_response)
-
-        def read() -> bytes | None:
-            size = int(length)
-            body: bytes | None = environ["wsgi.input"].read(size) if size <= self._webhook.max_bytes else None
-            return body
-
-        status, error = self._webhook.receive(environ.get("HTTP_AUTHORIZATION"), read)
-        text, headers = _as_http(status, error)
-        start_response(f"{status} {HTTP_STATUS_CODES[status]}", headers)
-        return [text]
+    return take
 
 
 def create_blueprint(settings: Settings, webhook: Webhook) -> Blueprint:
@@ -125,13 +119,16 @@ def create_blueprint(settings: Settings, webhook: Webhook) -> Blueprint:
         request.max_content_length = webhook.max_bytes + 1
 
         def read() -> bytes | None:
+            # The gunicorn worker leaves a body that is too large where it is, and this its length.
+            if (request.content_length or 0) > webhook.max_bytes:
+                return None
             try:
                 return request.get_data()
             except RequestEntityTooLarge:
                 return None
 
         status, error = webhook.receive(request.headers.get("Authorization"), read)
-        text, headers = _as_http(status, error)
+        headers, text = _as_http(status, error)
         return Response(text, status, headers)
 
     @cross_origin(origins=list(settings.allowed_origins or ()), methods=["GET"])
@@ -142,11 +139,11 @@ def create_blueprint(settings: Settings, webhook: Webhook) -> Blueprint:
     return blueprint
 
 
-def _as_http(status: int, error: str | None) -> tuple[bytes, list[tuple[str, str]]]:
+def _as_http(status: int, error: str | None) -> tuple[Headers, bytes]:
     if error is None:
-        return b"OK", [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", "2")]
+        return _GOOD, b"OK"
     text = json.dumps({"error": error}).encode()
-    headers = [("Content-Type", "application/json"), ("Content-Length", str(len(text)))]
+    headers = (("Content-Type", "application/json"), ("Content-Length", str(len(text))))
     if status == 401:
-        headers.append(("WWW-Authenticate", "Bearer"))
-    return text, headers
+        headers += (("WWW-Authenticate", "Bearer"),)  # type: ignore[assignment]
+    return headers, text

@@ -1,51 +1,245 @@
-"""Reading and writing WebSocket frames: bounded before they are read, fast, and fair to other connections.
+"""WebSockets: fair to other connections, and without a greenlet while nothing happens on them.
 
-gevent-websocket (0.10.1) reads a frame of any size into memory, then takes its mask off byte by byte in Python: one frame of
-10 MB holds up the whole process for 1.7 s.
+A greenlet that waits for the next message is most of what a quiet connection weighs, and of what its next message costs. So
+after the handshake the event loop watches the socket, and a greenlet of the crew handles what comes. Writing never waits.
+
+Knows nothing of Engine.IO.
 """
 
 from __future__ import annotations
 
 import contextlib
-import struct
+import socket
 import time
+from collections.abc import Callable
 from typing import Any
 
 import gevent
-from gevent.lock import RLock
+from gevent import get_hub
 from geventwebsocket.exceptions import WebSocketError
 from geventwebsocket.websocket import MSG_ALREADY_CLOSED, MSG_SOCKET_DEAD, WebSocket
 
+from lchook.crew import crew
+from lchook.frames import BINARY, CLOSE, CONTINUATION, NORMAL, PING, PONG, TEXT, Frames, ViolationError, close_frame, frame
 from lchook.logs import Log
 
 log = Log(__name__)
 
-_CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
-_PROTOCOL_ERROR, _NOT_UTF8, _TOO_BIG = 1002, 1007, 1009
-_MOST_CONTROL_BYTES = 125
-# A client that always has more to read would keep all others waiting: gevent only switches where it has to wait.
-# A frame counts as so many bytes, besides its own.
-_BYTES_IN_A_ROW = 64_000
-_FRAME_BYTES = 2_000
+_READ, _WRITE = 1, 2
+_LEAST_RECEIVE_BYTES = 2 * 1024
+_MOST_RECEIVE_BYTES = 64 * 1024
+# A client that always has more to read would keep all others waiting: so many frames, then they have their turn.
+_FRAMES_IN_A_ROW = 32
 # How long a client has to hang up after it was told that the connection is closed.
 _HANG_UP_SECONDS = 5.0
 
+Message = str | bytes
 
-class _ViolationError(Exception):
-    """The client breaks the protocol; closed with this code."""
 
-    def __init__(self, code: int) -> None:
-        super().__init__(code)
-        self.code = code
+class ServedWebSocket:
+    """An open WebSocket that the event loop watches.
+
+    :ivar take: what is done with a message, in a greenlet of the crew; one after the other.
+    :ivar deadline: when the client must have sent its next whole message (seconds of the monotonic clock). Those who only
+        send pings, or a byte now and then, say nothing that anybody waits for; and those who do not read what they are sent
+        need not be waited for. Whoever watches the deadline calls `cut`.
+    """
+
+    __slots__ = (
+        "_drained",
+        "_ended",
+        "_frames",
+        "_gone",
+        "_handling",
+        "_patience_seconds",
+        "_reading",
+        "_receive_bytes",
+        "_socket",
+        "_unsent",
+        "_writing",
+        "closed",
+        "deadline",
+        "take",
+    )
+
+    def __init__(
+        self,
+        connection: socket.socket,
+        frames: Frames,
+        *,
+        drained: Callable[[], None],
+        gone: Callable[[], None],
+        patience_seconds: float,
+    ) -> None:
+        """`take` is to be set before anything else happens.
+
+        :param connection: the operating system's socket, which does not wait; this closes it at the end.
+        :param drained: called when a client that did not take all at once has taken it.
+        :param gone: called at the end, once.
+        :param patience_seconds: how long a whole message may be waited for.
+        """
+        self.take: Callable[[Message], None] = _nothing
+        self._drained = drained
+        self._gone = gone
+        self._patience_seconds = patience_seconds
+        self._socket = connection
+        self._frames = frames
+        self._receive_bytes = _LEAST_RECEIVE_BYTES
+        self._unsent: bytearray | None = None
+        self._handling = False
+        self._ended = False
+        self.closed = False
+        self.deadline = time.monotonic() + patience_seconds
+        self._writing: Any = None
+        self._reading = get_hub().loop.io(connection.fileno(), _READ)
+        self._reading.start(self._readable)
+
+    @property
+    def is_free(self) -> bool:
+        """Has the client taken all that it was sent?"""
+        return self._unsent is None
+
+    def send(self, message: Message) -> None:
+        """Send one message. Does not wait: what the client does not take now is kept. Ask `is_free` before.
+
+        :raises WebSocketError: where the connection is closed.
+        """
+        if self.closed:
+            raise WebSocketError(MSG_ALREADY_CLOSED)
+        self._write(frame(TEXT, message.encode()) if isinstance(message, str) else frame(BINARY, message))
+
+    def close(self, code: int = NORMAL) -> None:
+        """Tell the client that this is the end. It has a few seconds to hang up."""
+        if self.closed:
+            return
+        with contextlib.suppress(WebSocketError):
+            self._write(close_frame(code))
+        self.closed = True
+        self.deadline = time.monotonic() + _HANG_UP_SECONDS
+
+    def cut(self) -> None:
+        """End the connection now."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    # Reading
+
+    def _readable(self) -> None:
+        if self._handling:
+            # Somebody is at it, and waits for something. Nobody looks until they are done: the loop would call all the time.
+            self._reading.stop()
+            return
+        self._handling = True
+        crew.start_now(self._read)
+
+    def _read(self) -> None:
+        try:
+            if not self._read_some():
+                self._end()
+        except ViolationError as violation:
+            log.warning("a WebSocket is closed: its client broke the protocol", code=violation.code)
+            self.close(violation.code)
+            self._end()
+        except Exception:
+            log.exception("handling what a WebSocket brought failed; it is closed")
+            self._end()
+        finally:
+            self._handling = False
+            if not self._ended and not self._reading.active:
+                self._reading.start(self._readable)
+
+    def _read_some(self) -> bool:
+        """Handle what is there; tells whether more may come."""
+        try:
+            data = self._socket.recv(self._receive_bytes)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        if not data:
+            return False
+        self._receive_bytes = _LEAST_RECEIVE_BYTES if len(data) < self._receive_bytes else _MOST_RECEIVE_BYTES
+        frames = self._frames
+        frames.feed(data)
+        in_a_row = 0
+        while (event := frames.next()) is not None:
+            opcode, payload = event
+            if opcode in (TEXT, BINARY):
+                if not self.closed:
+                    if self._unsent is None:
+                        self.deadline = time.monotonic() + self._patience_seconds
+                    self.take(payload)  # type: ignore[arg-type]  # of these two opcodes it is no number
+                if self.closed and self._unsent is None:
+                    return False
+            elif opcode == PING and not self.closed and self._unsent is None:
+                with contextlib.suppress(WebSocketError):
+                    self._write(frame(PONG, payload))  # type: ignore[arg-type]
+            elif opcode == CLOSE:
+                self.close(payload)  # type: ignore[arg-type]
+                return False
+            in_a_row += 1
+            if in_a_row % _FRAMES_IN_A_ROW == 0:
+                gevent.sleep(0)
+        return True
+
+    def _end(self) -> None:
+        if self._ended:
+            return
+        self._ended = self.closed = True
+        for watcher in (self._reading, self._writing):
+            if watcher is not None:
+                watcher.stop()
+                watcher.close()
+        with contextlib.suppress(OSError):
+            # With something left to read, a close would take back what was sent last.
+            self._socket.recv(_MOST_RECEIVE_BYTES)
+        self._socket.close()
+        gone = self._gone
+        # Nothing is left to be collected.
+        self.take = self._drained = self._gone = _nothing
+        gone()
+
+    # Writing
+
+    def _write(self, data: bytes) -> None:
+        if self._unsent is not None:
+            # Only the close comes here: for all else, `is_free` is asked.
+            self._unsent += data
+            return
+        try:
+            sent = self._socket.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            self.cut()
+            raise WebSocketError(MSG_SOCKET_DEAD) from error
+        if sent < len(data):
+            self._unsent = bytearray(data[sent:])
+            self._writing = self._writing or get_hub().loop.io(self._socket.fileno(), _WRITE)
+            self._writing.start(self._writable)
+
+    def _writable(self) -> None:
+        try:
+            del self._unsent[: self._socket.send(self._unsent)]  # type: ignore[union-attr,arg-type]
+        except BlockingIOError:
+            return
+        except OSError:
+            self._unsent = bytearray()
+            self.cut()
+        if not self._unsent:
+            self._unsent = None
+            self._writing.stop()
+            crew.start(self._drained)
 
 
 class BoundedWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has no types
-    """A WebSocket whose messages are at most `max_bytes` long, fragments together. Larger ones close it with code 1009.
+    """What gevent-websocket's handler makes of a handshake, and hands to the application.
 
-    It opens when the application first uses it, so that an application that does not want it can answer in HTTP.
+    It opens when the application first uses it, so that an application that does not want it can answer in HTTP. `serve` is
+    for one that is called back; `receive` for one that waits, and keeps the handler's greenlet.
     """
 
-    __slots__ = ("_in_a_row", "_reading", "_writing")
+    __slots__ = ("_frames", "served")
 
     # Set by the worker from the settings.
     max_bytes = 1_000_000
@@ -54,36 +248,40 @@ class BoundedWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has
         # Not the base class's: its UTF-8 validator, a table walk in Python, is of no use here.
         self.environ = environ  # type: ignore[misc]
         self.closed = False  # type: ignore[misc]
-        self.stream = stream  # type: ignore[misc]
-        self.raw_write = stream.write  # type: ignore[misc]
-        self.raw_read = stream.read  # type: ignore[misc]
         self.handler = handler  # type: ignore[misc]
-        # A pong must not come between the pieces of a message that another greenlet is sending.
-        self._writing = RLock()
-        self._reading = False
-        self._in_a_row = 0
+        self._frames = Frames(self.max_bytes)
+        self.served: ServedWebSocket | None = None
 
-    def receive(self) -> str | bytes | None:
+    @property
+    def can_be_served(self) -> bool:
+        """Not where this process itself speaks TLS: what is readable there is not what the loop sees."""
+        return not hasattr(self.handler.socket, "pending")
+
+    def serve(self, *, drained: Callable[[], None], gone: Callable[[], None]) -> ServedWebSocket:
+        """Have the event loop watch the connection. The handler has nothing more to do with it.
+
+        :raises OSError: where the connection is broken.
+        """
+        self.handler.open_websocket()
+        self.closed = True  # type: ignore[misc]
+        self.served = self.handler.hand_over(self._frames, drained=drained, gone=gone)
+        return self.served
+
+    def receive(self) -> Message | None:
         """The next message, or `None` where the connection is closed or its client broke the protocol."""
         if self.closed:
             return None
-        self._reading = True
-        # For a whole message: those who only send pings, or a byte now and then, say nothing that anybody waits for.
         self.handler.deadline = time.monotonic() + self.handler.websocket_timeout_seconds
         try:
             self.handler.open_websocket()
             return self._next_message()
-        except _ViolationError as violation:
+        except ViolationError as violation:
             log.warning("a WebSocket is closed: its client broke the protocol", code=violation.code)
             self.close(violation.code)
-        except UnicodeDecodeError:
-            log.warning("a WebSocket is closed: its client sent text that is no UTF-8")
-            self.close(_NOT_UTF8)
         except (OSError, ValueError):
             # Timed out, reset, or closed from this side while reading.
             self.close()
         finally:
-            self._reading = False
             self.handler.deadline = float("inf")
         return None
 
@@ -92,112 +290,44 @@ class BoundedWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has
 
         :raises WebSocketError: where the connection is closed.
         """
-        if isinstance(message, str):
-            self._write(_TEXT, message.encode())
-        else:
-            self._write(_BINARY, bytes(message))
+        self._write(frame(TEXT, message.encode()) if isinstance(message, str) else frame(BINARY, bytes(message)))
 
-    def close(self, code: int = 1000, message: str | bytes = b"") -> None:
-        """Tell the client that this is the end. It has a few seconds to hang up."""
+    def close(self, code: int = NORMAL, message: str | bytes = b"") -> None:
+        """Tell the client that this is the end."""
         if self.closed:
             return
-        reason = message.encode() if isinstance(message, str) else bytes(message)
         with contextlib.suppress(WebSocketError):
-            self._write(_CLOSE, struct.pack("!H", code) + reason)
+            self._write(close_frame(code, message.encode() if isinstance(message, str) else bytes(message)))
         self.closed = True  # type: ignore[misc]
-        if self._reading:
-            # Somebody else's call. The one that reads would go on for as long as the client sends a byte now and then.
-            self.handler.deadline = time.monotonic() + _HANG_UP_SECONDS
+        self.handler.deadline = time.monotonic() + _HANG_UP_SECONDS
 
-    def _next_message(self) -> str | bytes | None:
-        pieces: list[bytes] = []
-        size = 0
-        kind = None
+    def _next_message(self) -> Message | None:
         while True:
-            if self._in_a_row > _BYTES_IN_A_ROW:
-                self._in_a_row = 0
-                gevent.sleep(0)
-            head = self._read(2)
-            if head is None:
-                return None
-            first, second = head
-            opcode = first & 0x0F
-            if first & 0x70 or not second & 0x80:
-                # No extension was agreed on, and clients must mask.
-                raise _ViolationError(_PROTOCOL_ERROR)
-            length = second & 0x7F
-            if opcode >= _CLOSE and (length > _MOST_CONTROL_BYTES or not first & 0x80):
-                raise _ViolationError(_PROTOCOL_ERROR)
-            if length >= 126:
-                extended = self._read(2 if length == 126 else 8)
-                if extended is None:
+            event = self._frames.next()
+            if event is None:
+                data = self.handler.receive_some()
+                if not data:
                     return None
-                length = int.from_bytes(extended, "big")
-            if size + length > self.max_bytes:
-                raise _ViolationError(_TOO_BIG)
-            self._in_a_row += _FRAME_BYTES + length
-            masked = self._read(4 + length)
-            if masked is None:
-                return None
-            payload = unmask(masked[:4], masked[4:])
-
-            if opcode >= _CLOSE:
-                if self._control(opcode, payload):
-                    return None
+                self._frames.feed(data)
                 continue
-            if opcode == _CONTINUATION:
-                if kind is None:
-                    raise _ViolationError(_PROTOCOL_ERROR)
-            elif opcode not in (_TEXT, _BINARY) or kind is not None:
-                raise _ViolationError(_PROTOCOL_ERROR)
-            else:
-                kind = opcode
-            if first & 0x80 and not pieces:
-                return payload.decode() if kind == _TEXT else payload
-            pieces.append(payload)
-            # A fragment costs memory even where it is empty.
-            size += length + 64
-            if first & 0x80:
-                whole = b"".join(pieces)
-                return whole.decode() if kind == _TEXT else whole
+            opcode, payload = event
+            if opcode == PING:
+                self._write(frame(PONG, payload))  # type: ignore[arg-type]
+            elif opcode == CLOSE:
+                self.close(payload)  # type: ignore[arg-type]
+                return None
+            elif opcode != CONTINUATION:
+                return payload  # type: ignore[return-value]
 
-    def _control(self, opcode: int, payload: bytes) -> bool:
-        """Answer a control frame; tells whether the connection is closed."""
-        if opcode == _CLOSE:
-            code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else 1000
-            self.close(code if self._is_valid_close_code(code) else _PROTOCOL_ERROR)
-            return True
-        if opcode == _PING:
-            self._write(_PONG, payload)
-        elif opcode != _PONG:
-            raise _ViolationError(_PROTOCOL_ERROR)
-        return False
-
-    def _read(self, count: int) -> bytes | None:
-        """Exactly so many bytes, or `None` where the connection ends before."""
-        data: bytes = self.raw_read(count)
-        return data if len(data) == count else None
-
-    def _write(self, opcode: int, payload: bytes) -> None:
+    def _write(self, data: bytes) -> None:
         if self.closed:
             raise WebSocketError(MSG_ALREADY_CLOSED)
-        length = len(payload)
-        if length < 126:
-            head = struct.pack("!BB", 0x80 | opcode, length)
-        elif length < 65536:
-            head = struct.pack("!BBH", 0x80 | opcode, 126, length)
-        else:
-            head = struct.pack("!BBQ", 0x80 | opcode, 127, length)
         try:
-            with self._writing:
-                self.handler.open_websocket()
-                self.raw_write(head + payload)
+            self.handler.open_websocket()
+            self.handler.socket.sendall(data)
         except OSError as error:
             raise WebSocketError(MSG_SOCKET_DEAD) from error
 
 
-def unmask(mask: bytes, payload: bytes) -> bytes:
-    """The payload without its mask of four bytes, by one exclusive-or of two large integers."""
-    length = len(payload)
-    key = (mask * (length // 4 + 1))[:length]
-    return (int.from_bytes(payload, "big") ^ int.from_bytes(key, "big")).to_bytes(length, "big")
+def _nothing(*_: object) -> None:
+    """What is done for a connection that is gone."""

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from config import Settings
 from lchook.doctor.findings import Finding, quoted, within
 from lchook.doctor.settings import without_secrets
-from lchook.store import StoreError, UnknownFormatError
+from lchook.store import Removal, StoreError, UnknownFormatError
 from lchook.store.from_url import DEFAULT_FILE, store_from_url
 
 _MOST_SECONDS = 10.0
@@ -70,7 +70,7 @@ def _keep_and_remove(settings: Settings, folder: Path) -> float:
         store.put(nobody, text, None)
         try:
             letters = store.fetch(nobody, 0, 10).letters
-            store.remove(nobody, [letter.number for letter in letters], last=True)
+            store.remove([Removal(nobody, [letter.number for letter in letters], last=True)])
             if [letter.text for letter in letters] != [text] or store.fetch(nobody, 0, 10).letters:
                 raise StoreError("it does not give back what it was given")
         finally:

@@ -37,11 +37,26 @@ class Letter:
 @dataclass(frozen=True, slots=True)
 class Kept:
     """What `put` did: `kept` is False for a repeat; `here` says whether this instance has the customer; `dropped` letters
-    had to go because the mailbox was full."""
+    had to go because the mailbox was full.
+
+    `number` is the letter's, and `before` the number of the one before it in the mailbox, 0 if it is alone. Where `number`
+    is 0, the store leaves it to `fetch` to say what may be sent.
+    """
 
     kept: bool
     here: bool
     dropped: int = 0
+    number: int = 0
+    before: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """Letters of a customer that are done. `last`: this instance waits for no other acknowledgement of theirs."""
+
+    customer_id: str
+    numbers: Sequence[int]
+    last: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +154,8 @@ class Store(Protocol):
     def fetch(self, customer_id: str, after: int, limit: int) -> Fetched:
         """The letters numbered above `after`, oldest first, if this instance may send them. Fewer than `limit` are all."""
 
-    def remove(self, customer_id: str, numbers: Sequence[int], *, last: bool) -> None:
-        """These letters are done. `last`: this instance waits for no other acknowledgement of the customer."""
+    def remove(self, removals: Sequence[Removal]) -> None:
+        """These letters are done."""
 
     def leave(self, customer_id: str, *, waiting: bool) -> None:
         """This instance has no socket of the customer any more; `waiting` as long as acknowledgements may still come."""

@@ -16,7 +16,18 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from lchook.logs import Log
-from lchook.store import REMEMBER_SECONDS, Arrival, Bell, Fetched, Kept, Letter, StoreError, Waiting, WaitingCustomer
+from lchook.store import (
+    REMEMBER_SECONDS,
+    Arrival,
+    Bell,
+    Fetched,
+    Kept,
+    Letter,
+    Removal,
+    StoreError,
+    Waiting,
+    WaitingCustomer,
+)
 from lchook.store import redis_scripts as scripts
 
 log = Log(__name__)
@@ -109,8 +120,9 @@ class RedisStore:
         letters = [Letter(int(number), text) for number, text in zip(rest[::2], rest[1::2], strict=True)]
         return Fetched(letters, state)
 
-    def remove(self, customer_id: str, numbers: Sequence[int], *, last: bool) -> None:
-        self._run("REMOVE", customer_id, int(last), *numbers)
+    def remove(self, removals: Sequence[Removal]) -> None:
+        for removal in removals:
+            self._run("REMOVE", removal.customer_id, int(removal.last), *removal.numbers)
 
     def leave(self, customer_id: str, *, waiting: bool) -> None:
         self._run("LEAVE", customer_id, int(waiting))

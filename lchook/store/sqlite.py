@@ -24,6 +24,7 @@ from lchook.store import (
     Fetched,
     Kept,
     Letter,
+    Removal,
     StoreError,
     UnknownFormatError,
     Waiting,
@@ -119,16 +120,20 @@ class SqliteStore:
                 )
                 if marked.rowcount == 0:
                     return Kept(kept=False, here=True)
-            db.execute("INSERT INTO letters (customer, at, text) VALUES (?, ?, ?)", (customer_id, now, text))
-            (count,) = db.execute("SELECT count(*) FROM letters WHERE customer = ?", (customer_id,)).fetchone()
-            dropped = max(0, count - self._size)
+            count, before = db.execute(
+                "SELECT count(*), max(number) FROM letters WHERE customer = ?", (customer_id,)
+            ).fetchone()
+            number = db.execute(
+                "INSERT INTO letters (customer, at, text) VALUES (?, ?, ?)", (customer_id, now, text)
+            ).lastrowid
+            dropped = max(0, count + 1 - self._size)
             if dropped:
                 db.execute(
                     "DELETE FROM letters WHERE number IN"
                     " (SELECT number FROM letters WHERE customer = ? ORDER BY number LIMIT ?)",
                     (customer_id, dropped),
                 )
-            return Kept(kept=True, here=True, dropped=dropped)
+            return Kept(True, True, dropped, number or 0, before or 0)
 
         kept: Kept = self._writes.run(work)
         return kept
@@ -144,9 +149,9 @@ class SqliteStore:
             ).fetchall()
         return Fetched([Letter(number, text) for number, text in rows])
 
-    def remove(self, customer_id: str, numbers: Sequence[int], *, last: bool) -> None:
-        if numbers:
-            rows = [(number,) for number in numbers]
+    def remove(self, removals: Sequence[Removal]) -> None:
+        rows = [(number,) for removal in removals for number in removal.numbers]
+        if rows:
             self._writes.run(lambda db: db.executemany("DELETE FROM letters WHERE number = ?", rows))
 
     def leave(self, customer_id: str, *, waiting: bool) -> None:

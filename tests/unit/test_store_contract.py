@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from lchook.store import Arrival, Store
+from lchook.store import Arrival, Removal, Store
 from tests.unit.conftest import Clock, CreateStore
 
 
@@ -35,9 +35,9 @@ def test_letters_stay_until_they_are_removed(store: Store) -> None:
     first, second, third = store.fetch("c", 0, 100).letters
     assert first.number < second.number < third.number
 
-    store.remove("c", [first.number, third.number], last=False)
+    store.remove([Removal("c", [first.number, third.number], last=False)])
     assert texts(store) == ["2"]
-    store.remove("c", [second.number, second.number, 12345], last=True)
+    store.remove([Removal("c", [second.number, second.number, 12345], last=True)])
     assert texts(store) == []
 
 
@@ -51,7 +51,7 @@ def test_letters_are_fetched_from_a_number_on_and_some_at_a_time(store: Store) -
 
 def test_a_repeat_is_not_kept_though_the_letter_is_gone(store: Store) -> None:
     assert store.put("c", "1", "same").kept
-    store.remove("c", [store.fetch("c", 0, 1).letters[0].number], last=True)
+    store.remove([Removal("c", [store.fetch("c", 0, 1).letters[0].number], last=True)])
 
     assert not store.put("c", "1", "same").kept
     assert store.put("c", "2", "another").kept

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import redis
 
-from lchook.store import Bell
+from lchook.store import Bell, Removal
 from lchook.store.redis import RedisStore
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until
@@ -55,7 +55,7 @@ def test_the_instance_to_which_the_customer_came_last_delivers(create_redis: Cre
     first.claim("c", seconds_ago=0)
     first.put("c", "1", None)
     assert texts(first) == ["1"]
-    first.remove("c", [first.fetch("c", 0, 1).letters[0].number], last=True)
+    first.remove([Removal("c", [first.fetch("c", 0, 1).letters[0].number], last=True)])
     second.arrive("c", "1", None)
 
     assert not first.put("c", "2", None).here
@@ -94,7 +94,7 @@ def test_letters_on_their_way_elsewhere_are_waited_for(create_redis: Create) -> 
     second.put("c", "2", None)
     assert second.fetch("c", 0, 100).state == "held"
 
-    first.remove("c", [letter.number], last=True)
+    first.remove([Removal("c", [letter.number], last=True)])
     assert texts(second) == ["2"]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lchook.store import REMEMBER_SECONDS, Bell, StoreError, UnknownFormatError
+from lchook.store import REMEMBER_SECONDS, Bell, Removal, StoreError, UnknownFormatError
 from lchook.store.group_commit import GroupCommit
 from lchook.store.sqlite import SqliteStore
 from tests.unit.conftest import Clock, start_thread
@@ -116,7 +116,7 @@ def test_a_store_that_fails_says_so_at_each_call_and_works_again_when_it_can(cre
     calls: list[Callable[[], object]] = [
         lambda: store.put("c", "1", None),
         lambda: store.fetch("c", 0, 1),
-        lambda: store.remove("c", [1], last=True),
+        lambda: store.remove([Removal("c", [1], last=True)]),
         lambda: store.clear("c"),
         lambda: store.expire(),
         lambda: store.arrive("c", "1", "key"),

@@ -6,13 +6,13 @@ import itertools
 import json
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
 from lchook.messages import customer_from_dms
-from lchook.store import Bell, Fetched, Kept, StoreError
+from lchook.store import Bell, Fetched, Kept, Removal, StoreError
 from lchook.store.sqlite import SqliteStore
 from lchook.to_customer import ToCustomer
 from tests.support.waiting import wait_until
@@ -44,9 +44,9 @@ class FailingStore(SqliteStore):
             meanwhile()
         return fetched
 
-    def remove(self, customer_id: str, numbers: Any, *, last: bool) -> None:
+    def remove(self, removals: Sequence[Removal]) -> None:
         self._check()
-        super().remove(customer_id, numbers, last=last)
+        super().remove(removals)
 
 
 class Flow:
@@ -70,7 +70,8 @@ class Flow:
             clock=clock,
         )
 
-    def _emit(self, sid: str, payload: dict[str, Any], acknowledged: Callable[..., None]) -> None:
+    def _emit(self, sid: str, text: str, acknowledged: Callable[..., None]) -> None:
+        payload = json.loads(text)
         if sid in self.answered_ping_at:
             self.sent.append((sid, payload.get("n", payload["type"])))
             self._acks[self.sent[-1]] = acknowledged
@@ -519,11 +520,11 @@ def test_under_threads_everything_arrives_in_order_while_sockets_come_and_go(flo
     received: list[int] = []
     ended = threading.Event()
 
-    def emit(sid: str, payload: dict[str, Any], acknowledged: Callable[..., None]) -> None:
+    def emit(sid: str, payload: str, acknowledged: Callable[..., None]) -> None:
         with lock:
             if sid not in flow.answered_ping_at:
                 return
-            received.append(payload["n"])
+            received.append(json.loads(payload)["n"])
         start_thread(acknowledge, sid, acknowledged)
 
     def acknowledge(sid: str, acknowledged: Callable[..., None]) -> None:
