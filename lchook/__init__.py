@@ -29,7 +29,7 @@ from lchook.identity import Doorkeeper
 from lchook.lean_manager import LeanManager
 from lchook.logs import Log, set_up_logs
 from lchook.metrics import Metrics
-from lchook.ordered_events import OrderedSocketIO, answered_ping_age, emit_event
+from lchook.ordered_events import OrderedSocketIO, answered_ping_age, emit_event, engine_socket
 from lchook.rates import Rates
 from lchook.retries import RetryingDms
 from lchook.store import Bell, Store
@@ -79,6 +79,8 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         client_manager=LeanManager(),
         ping_interval=settings.ping_interval_seconds,
         ping_timeout=settings.ping_timeout_seconds,
+        # `pings` looks after the heartbeats.
+        monitor_clients=False,
     )
     server = socketio.server
     start_task = crew.start if under_gevent else server.start_background_task
@@ -110,8 +112,9 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     )
 
     def emit(sid: str, payload: str, acknowledged: Callable[..., None]) -> None:
-        if guard.reads(sid):
-            emit_event(server, sid, "serverMessage", payload, acknowledged)
+        eio_socket = engine_socket(server, sid)
+        if guard.reads(eio_socket):
+            emit_event(server, eio_socket, sid, "serverMessage", payload, acknowledged)
 
     to_customer = ToCustomer(
         store,

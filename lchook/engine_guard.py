@@ -109,17 +109,16 @@ class EngineGuard:
         waiting = () if eio_socket is None else list(eio_socket.queue.queue)
         return sum(_PACKET_OVERHEAD + len(packet.data or "") for packet in waiting if packet is not None)
 
-    def reads(self, sid: str) -> bool:
+    def reads(self, eio_socket: Any) -> bool:
         """Does the client take what it is sent? One that lets too much pile up is closed."""
-        eio_sid = self._server.manager.eio_sid_from_sid(sid, _NAMESPACE)
-        eio_socket = self._server.eio.sockets.get(eio_sid)
         if eio_socket is None or eio_socket.queue.qsize() < _MOST_UNSENT_PACKETS:
             return True
+        eio_sid = eio_socket.sid
         if eio_sid in self._not_reading:
             return False
         self._not_reading.add(eio_sid)
         self.counts["not_reading"] += 1
-        log.warning("the socket is closed: it does not read what it is sent", socket=sid)
+        log.warning("the socket is closed: it does not read what it is sent", socket=self._socket_of(eio_sid))
         self._close_engine(eio_sid)
         return False
 
@@ -181,7 +180,7 @@ class EngineGuard:
     def _refuse(self, eio_sid: str, data: Any, reason: str) -> None:
         self.counts["packets_refused"] += 1
         sid = self._socket_of(eio_sid)
-        if sid is None or not self.reads(sid):
+        if sid is None or not self.reads(self._server.eio.sockets.get(eio_sid)):
             return
         event = packet.Packet(packet.EVENT, data=self._refusal(reason), namespace=_NAMESPACE)
         self._server._send_packet(eio_sid, event)

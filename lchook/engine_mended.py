@@ -80,11 +80,15 @@ def _disconnect(self: Any, sid: str | None = None) -> None:
 
 
 class Pings:
-    """When which connection is to be pinged. The engine has a greenlet sleep for each, and those weigh."""
+    """When which connection is to be pinged, and to have answered.
+
+    The engine has a greenlet sleep for each, and those weigh; and it looks at each in turn, the oftener, the more there are.
+    """
 
     def __init__(self) -> None:
         # All wait equally long, so they come due in the order in which they were put in, for each server.
         self._waiting: dict[float, deque[tuple[float, Any]]] = {}
+        self._owing: dict[float, deque[tuple[float, float, Any]]] = {}
 
     def schedule(self, socket: Any) -> None:
         """Ping the connection after its server's ping interval. In place of `engineio.socket.Socket.schedule_ping`, which is
@@ -98,14 +102,27 @@ class Pings:
         self._waiting.setdefault(interval, deque()).append((time.monotonic() + interval, weakref.ref(socket)))
 
     def tick(self) -> None:
-        """Ping those who are due."""
+        """Ping those who are due, and close those who have not answered in time."""
         now = time.monotonic()
         for waiting in list(self._waiting.values()):
             while waiting and waiting[0][0] <= now:
-                socket = waiting.popleft()[1]()
+                _, reference = waiting.popleft()
+                socket = reference()
                 if socket is not None and not socket.closing and not socket.closed:
                     socket.last_ping = time.time()
                     socket.send(Packet(PING))
+                    timeout = socket.server.ping_timeout
+                    self._owing.setdefault(timeout, deque()).append((now + timeout, socket.last_ping, reference))
+        for owing in list(self._owing.values()):
+            while owing and owing[0][0] <= now:
+                _, pinged_at, reference = owing.popleft()
+                socket = reference()
+                if socket is None or socket.closing or socket.closed or socket.last_ping != pinged_at:
+                    continue
+                if socket.check_ping_timeout():
+                    # By the engine's clock, which is another one, it still has some time.
+                    owing.append((now, pinged_at, reference))
+                    break
 
 
 pings = Pings()

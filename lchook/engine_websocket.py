@@ -77,7 +77,7 @@ def _take(self: Any, served: Any, data: str | bytes) -> None:
     try:
         if isinstance(data, str) and data[:1] == _MESSAGE and data[1:2].isnumeric():
             # As nearly all are: Socket.IO's packets begin with a number, and what does the engine does not look into.
-            self.server._trigger_event("message", self.sid, data[1:], run_async=False)
+            self.server.handlers["message"](self.sid, data[1:])
             return
         self.receive(Packet(encoded_packet=data))
     except UnknownPacketError:

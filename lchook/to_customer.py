@@ -173,42 +173,11 @@ class ToCustomer:
             self.speaks_on(customer_id, sid)
         self.send_waiting(customer_id)
 
-    def send_waiting(self, customer_id: str, just_kept: _JustKept | None = None) -> None:
-        """Send what waits for the customer, if they are here, and nothing has to be held back for order's sake.
-
-        :param just_kept: the last of it, which need not be fetched if all before it were sent.
-        """
+    def send_waiting(self, customer_id: str) -> None:
+        """Send what waits for the customer, if they are here, and nothing has to be held back for order's sake."""
         customer = self._customers.get(customer_id)
-        if customer is None:
-            return
-        with customer.lock:
-            customer.send_again = True
-            if customer.sending:
-                return
-            customer.sending = True
-        while True:
-            with customer.lock:
-                if not customer.send_again:
-                    customer.sending = False
-                    break
-                customer.send_again = False
-            try:
-                if just_kept is None or not self._send_at_once(customer, just_kept):
-                    self._send(customer)
-                just_kept = None
-            except StoreError as error:
-                log.error("letters cannot be fetched now", customer=customer_id, reason=error)
-                # It may have gone through.
-                customer.held = True
-                self._claim_later(customer_id)
-            except Exception:
-                log.exception("sending failed", customer=customer_id)
-                self._again.add(customer_id)
-        if customer.held and not customer.on_the_way:
-            # All was acknowledged meanwhile, or nothing could be sent.
-            self._tell_done([customer])
-        if customer.sid is None:
-            self._forget_if_idle(customer)
+        if customer is not None:
+            self._send_waiting(customer)
 
     def socket_gone(self, sid: str) -> None:
         """The socket is closed: what was not acknowledged on it goes to the customer's next one."""
@@ -256,8 +225,9 @@ class ToCustomer:
             return
         if customer is None:
             log.info("kept until the customer comes", customer=customer_id, message=name)
-        just_kept = _JustKept(Letter(kept.number, text), kept.before, message) if kept.number else None
-        self.send_waiting(customer_id, just_kept)
+        else:
+            just_kept = _JustKept(Letter(kept.number, text), kept.before, message) if kept.number else None
+            self._send_waiting(customer, just_kept)
 
     def send_now(self, customer_id: str, payload: dict[str, Any]) -> bool:
         """Send a payload that is not kept, if the customer is here; tells whether they are."""
@@ -372,6 +342,37 @@ class ToCustomer:
                 log.warning(
                     "a message that is not kept is lost", customer=message.customer_id, type=message.type, reason=error
                 )
+
+    def _send_waiting(self, customer: _Customer, just_kept: _JustKept | None = None) -> None:
+        """:param just_kept: the last of what waits, which need not be fetched if all before it were sent."""
+        with customer.lock:
+            customer.send_again = True
+            if customer.sending:
+                return
+            customer.sending = True
+        while True:
+            with customer.lock:
+                if not customer.send_again:
+                    customer.sending = False
+                    break
+                customer.send_again = False
+            try:
+                if just_kept is None or not self._send_at_once(customer, just_kept):
+                    self._send(customer)
+                just_kept = None
+            except StoreError as error:
+                log.error("letters cannot be fetched now", customer=customer.customer_id, reason=error)
+                # It may have gone through.
+                customer.held = True
+                self._claim_later(customer.customer_id)
+            except Exception:
+                log.exception("sending failed", customer=customer.customer_id)
+                self._again.add(customer.customer_id)
+        if customer.held and not customer.on_the_way:
+            # All was acknowledged meanwhile, or nothing could be sent.
+            self._tell_done([customer])
+        if customer.sid is None:
+            self._forget_if_idle(customer)
 
     def _send_at_once(self, customer: _Customer, just_kept: _JustKept) -> bool:
         """Send a letter without asking the store for it; tells whether it was, or had been."""
