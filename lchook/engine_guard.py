@@ -15,7 +15,7 @@ from typing import Any
 
 from socketio import packet
 
-from lchook import engine_mended, engine_websocket  # noqa: F401  # for what they do
+from lchook import acknowledgements, engine_mended, engine_websocket  # noqa: F401  # engine_mended for what it does
 from lchook.logs import Log
 from lchook.messages import MOST_LEVELS, is_deeper_than, strict_json
 from lchook.rates import Rates
@@ -25,8 +25,6 @@ log = Log(__name__)
 _NAMESPACE = "/"
 # An event in the default namespace, with attachments or without, that asks for an acknowledgement.
 _EVENT_WITH_ID = re.compile(r"(?:2|5\d{1,15}-)(\d{1,15})\[")
-# An acknowledgement in the default namespace.
-_ACKNOWLEDGEMENT = re.compile(r"3(\d{1,15})\[")
 _BINARY = ("5", "6")
 # Packets that wait to be sent to one client. Whoever lets more pile up does not read.
 _MOST_UNSENT_PACKETS = 2_000
@@ -111,7 +109,7 @@ class EngineGuard:
 
     def reads(self, eio_socket: Any) -> bool:
         """Does the client take what it is sent? One that lets too much pile up is closed."""
-        if eio_socket is None or eio_socket.queue.qsize() < _MOST_UNSENT_PACKETS:
+        if eio_socket is None or engine_websocket.is_free(eio_socket) or eio_socket.queue.qsize() < _MOST_UNSENT_PACKETS:
             return True
         eio_sid = eio_socket.sid
         if eio_sid in self._not_reading:
@@ -142,7 +140,7 @@ class EngineGuard:
             # LCH has no use for binary data, and python-socketio keeps all attachments that a client announces.
             self._refuse(eio_sid, data, "binary data is not accepted: send plain JSON")
             return
-        if self._take_acknowledgement(eio_sid, data):
+        if acknowledgements.take(self._server.eio.sockets.get(eio_sid), data):
             return
         if not self._rates.allows(eio_sid):
             self.counts["packets_too_many"] += 1
@@ -162,20 +160,6 @@ class EngineGuard:
                 self._unfinished[eio_sid] = self._clock()
         elif self._is_connected(eio_sid):
             del self._unfinished[eio_sid]
-
-    def _take_acknowledgement(self, eio_sid: str, data: str) -> bool:
-        """Is this the acknowledgement of something that the client was sent? Then hand it on, in the shortest way: it is the
-        commonest packet, and what a client says with it is of no interest. There are no more of those than were asked for;
-        all others count as any packet does."""
-        acknowledged = _ACKNOWLEDGEMENT.match(data)
-        if acknowledged is None:
-            return False
-        sid, number = self._socket_of(eio_sid), int(acknowledged[1])
-        # python-socketio keeps its counter among the callbacks, as number 0.
-        if not number or number not in self._server.manager.callbacks.get(sid, ()):
-            return False
-        self._server.manager.trigger_callback(sid, number, [])
-        return True
 
     def _refuse(self, eio_sid: str, data: Any, reason: str) -> None:
         self.counts["packets_refused"] += 1

@@ -50,6 +50,12 @@ def _websocket_handler(self: Any, ws: Any) -> list[bytes]:
     return []
 
 
+def is_free(eio_socket: Any) -> bool:
+    """Is there a WebSocket that has taken all that it was sent? Then nothing waits in the queue."""
+    websocket = getattr(eio_socket, "websocket", None)
+    return websocket is not None and websocket.is_free
+
+
 def _take_probe(self: Any, served: Any, data: str | bytes) -> None:
     """A client that is connected by polling asks whether the WebSocket works."""
     if data != _PROBE:

@@ -25,6 +25,7 @@ from flask_socketio import Namespace, SocketIO
 from socketio import packet
 from socketio.exceptions import ConnectionRefusedError as Refused
 
+from lchook import acknowledgements
 from lchook.logs import Log
 
 log = Log(__name__)
@@ -154,7 +155,7 @@ def emit_event(server: Any, eio_socket: Any, sid: str, event: str, argument: str
         # The socket is gone, or it is the test client's.
         server.emit(event, json.loads(argument), to=sid, namespace="/", callback=acknowledged)
         return
-    number = server.manager._generate_ack_id(sid, acknowledged)
+    number = acknowledgements.ask_for(eio_socket, acknowledged)
     text = f'2{number}["{event}",{argument}]'
     with contextlib.suppress(SocketIsClosedError):
         eio_socket.send(EnginePacket(MESSAGE, text))

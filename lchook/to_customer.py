@@ -30,6 +30,7 @@ _FETCH_AT_ONCE = 100
 # Characters on their way to one customer. More wait in the store until some are acknowledged: memory is for everybody.
 _MOST_ON_THE_WAY = 4_000_000
 _EXPIRE_EVERY_SECONDS = 30.0
+_LOCKS = 64
 
 # Emits a payload (JSON) to a socket as `serverMessage` and calls back when the client acknowledges it.
 Emit = Callable[[str, str, Callable[..., None]], None]
@@ -58,6 +59,7 @@ class _Customer:
     """A customer who is here, or for whom acknowledgements may still come."""
 
     customer_id: str
+    lock: Any
     sid: str | None = None
     # How often they spoke, or came back (tells whether they did so while the store was asked), and when last.
     came: int = 0
@@ -80,7 +82,6 @@ class _Customer:
     held: bool = False
     # The store is about to be told what is done.
     telling: bool = False
-    lock: Any = field(default_factory=threading.Lock)
 
 
 class _JustKept(NamedTuple):
@@ -119,6 +120,8 @@ class ToCustomer:
         self._soon = soon or (lambda task: task())
         self._clock = clock
         self._lock = threading.Lock()
+        # Shared by many customers each: one of their own would be one more thing to fetch from memory. Nobody holds two.
+        self._locks = [threading.Lock() for _ in range(_LOCKS)]
         self._customers: dict[str, _Customer] = {}
         self._customers_on: dict[str, set[str]] = {}
         # Oldest first. Left in here when they are done; `tick` passes over them.
@@ -139,7 +142,8 @@ class ToCustomer:
         with self._lock:
             customer = self._customers.get(customer_id)
             if customer is None:
-                customer = self._customers[customer_id] = _Customer(customer_id)
+                lock = self._locks[hash(customer_id) % _LOCKS]
+                customer = self._customers[customer_id] = _Customer(customer_id, lock)
             with customer.lock:
                 customer.came += 1
                 customer.came_at = self._clock()

@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lchook.engine_guard import EngineGuard, StrictJson
+from lchook.ordered_events import emit_event
 from lchook.rates import Rates
 
 
@@ -129,7 +130,7 @@ def test_packets_beyond_the_rate_are_refused_in_words_and_acknowledgements_that_
     sid = world.server.manager.sid_from_eio_sid(session.sid, "/")
     acknowledged: list[Any] = []
     for _ in range(30):
-        world.server.emit("question", to=sid, callback=lambda *args: acknowledged.append(args))
+        emit_event(world.server, session, sid, "question", '"?"', lambda *args: acknowledged.append(args))
     numbers = [int(packet.removeprefix("2").partition("[")[0]) for packet in world.read(session)]
     world.send(session, *(f"3{number}[]" for number in numbers))
     assert len(acknowledged) == 30
