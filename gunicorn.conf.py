@@ -26,7 +26,7 @@ except SettingsError as error:
     sys.exit(str(error))
 
 bind = f"0.0.0.0:{settings.port}"
-worker_class = "lchook.worker.Worker"
+worker_class = "lchook.serving.worker.Worker"
 # One process an instance: a client's polling requests must all reach the process that has its session.
 # Pinned, because gunicorn would take the number from WEB_CONCURRENCY.
 workers = 1

@@ -20,18 +20,18 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 import config
 from lchook import cli, console, health, webhook
 from lchook.chat import FORWARDING_FAILED, Chat
-from lchook.crew import crew
 from lchook.dms import DmsClient
 from lchook.draining import Draining
-from lchook.engine_guard import EngineGuard, StrictJson
-from lchook.engine_mended import pings
+from lchook.engine.guard import EngineGuard, StrictJson
+from lchook.engine.lean_manager import LeanManager
+from lchook.engine.mended import pings
+from lchook.engine.ordered_events import OrderedSocketIO, answered_ping_age, emit_event, engine_socket
 from lchook.identity import Doorkeeper
-from lchook.lean_manager import LeanManager
 from lchook.logs import Log, set_up_logs
 from lchook.metrics import Metrics
-from lchook.ordered_events import OrderedSocketIO, answered_ping_age, emit_event, engine_socket
 from lchook.rates import Rates
 from lchook.retries import RetryingDms
+from lchook.serving.crew import crew
 from lchook.store import Bell, Store
 from lchook.store.from_url import store_from_url
 from lchook.ticker import Ticker

@@ -14,11 +14,11 @@ from typing import Any
 
 from socketio.exceptions import ConnectionRefusedError as Refused
 
+from lchook.engine.ordered_events import Acknowledge, OrderedNamespace
 from lchook.identity import Doorkeeper, Identity, RefusedError
 from lchook.logs import Log, Spoken
 from lchook.messages import END_OF_SESSION, MessageError, MessageToDms, dms_from_client
 from lchook.metrics import Metrics, type_label
-from lchook.ordered_events import Acknowledge, OrderedNamespace
 from lchook.rates import Rates
 from lchook.ticker import Ticker
 from lchook.to_customer import ToCustomer

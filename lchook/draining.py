@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from lchook.engine.ordered_events import OrderedSocketIO
 from lchook.logs import Log
-from lchook.ordered_events import OrderedSocketIO
 from lchook.store import Store
 from lchook.to_customer import ToCustomer
 from lchook.to_dms import ToDms

@@ -20,10 +20,10 @@ from lchook.console.feed import Feed, Sources
 from lchook.console.history import History
 from lchook.console.namespace import NAMESPACE, ConsoleNamespace
 from lchook.console.samples import Samples, totals_of
-from lchook.engine_guard import EngineGuard
+from lchook.engine.guard import EngineGuard
+from lchook.engine.ordered_events import OrderedSocketIO
 from lchook.logs import Log, Spoken
 from lchook.metrics import Metrics
-from lchook.ordered_events import OrderedSocketIO
 from lchook.pages import add_shared_routes, client_script, page_headers
 from lchook.store import Store
 from lchook.ticker import Ticker

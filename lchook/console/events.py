@@ -56,9 +56,10 @@ _FLOWS_OF_PARTS: dict[str, Flow] = {
     "webhook": "to_customer",
     "to_customer": "to_customer",
     "chat": "connections",
-    "engine_guard": "connections",
-    "websocket": "connections",
-    "ordered_events": "connections",
+    "engine.guard": "connections",
+    "engine.websocket": "connections",
+    "serving.websocket": "connections",
+    "engine.ordered_events": "connections",
 }
 _BY_PART: dict[str, list[tuple[str, tuple[Flow, Outcome]]]] = {}
 for (_part, _text), _meaning in MEANINGS.items():

@@ -13,8 +13,8 @@ from socketio.exceptions import ConnectionRefusedError as Refused
 
 from lchook.console.events import Filter
 from lchook.console.feed import Feed
+from lchook.engine.ordered_events import Acknowledge, OrderedNamespace
 from lchook.logs import Log
-from lchook.ordered_events import Acknowledge, OrderedNamespace
 from lchook.rates import Rates
 from lchook.ticker import Ticker
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lchook import acknowledgements
+from lchook.engine import acknowledgements
 
 
 def test_each_is_taken_once_in_any_order_whatever_the_client_says_with_it() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lchook.console.events import LEVELS, MEANINGS, Filter, Masks, latest, meaning_of, shown
+from lchook.console.events import _FLOWS_OF_PARTS, LEVELS, MEANINGS, Filter, Masks, latest, meaning_of, shown
 from lchook.console.history import MOST_CHARACTERS, History
 from lchook.logs import Event, Log, Spoken
 
@@ -78,6 +78,11 @@ def test_a_log_hands_its_events_to_the_history(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(("part", "text"), MEANINGS)
 def test_every_event_that_has_a_meaning_is_logged_by_its_part(part: str, text: str) -> None:
     assert f'"{text}' in (PACKAGE / f"{part}.py").read_text(), "the event's text was changed: change its meaning too"
+
+
+@pytest.mark.parametrize("part", _FLOWS_OF_PARTS)
+def test_every_part_that_has_a_flow_is_there(part: str) -> None:
+    assert (PACKAGE / f"{part.replace('.', '/')}.py").is_file()
 
 
 def test_most_events_of_the_flows_have_a_meaning() -> None:

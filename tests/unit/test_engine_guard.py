@@ -18,8 +18,8 @@ from engineio.socket import Socket as EngineSocket
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lchook.engine_guard import EngineGuard, StrictJson
-from lchook.ordered_events import emit_event
+from lchook.engine.guard import EngineGuard, StrictJson
+from lchook.engine.ordered_events import emit_event
 from lchook.rates import Rates
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lchook.frames import (
+from lchook.serving.frames import (
     BINARY,
     CLOSE,
     CONTINUATION,
@@ -25,7 +25,7 @@ from lchook.frames import (
     close_frame,
     unmask,
 )
-from lchook.frames import frame as frame_of
+from lchook.serving.frames import frame as frame_of
 from tests.security.attacker import frame
 
 LARGEST = 1_000

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lchook.http_request import BadRequestError, Incoming, Post, RequestHeaders, post_ahead
+from lchook.serving.http_request import BadRequestError, Incoming, Post, RequestHeaders, post_ahead
 
 LINE = b"POST /webhook HTTP/1.1\r\n"
 MOST = 1_000

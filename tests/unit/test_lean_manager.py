@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import socketio
 
-from lchook.lean_manager import LeanManager
+from lchook.engine.lean_manager import LeanManager
 
 
 @pytest.fixture

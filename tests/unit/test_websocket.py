@@ -13,8 +13,8 @@ import pytest
 from geventwebsocket.exceptions import WebSocketError
 from greenlet import getcurrent
 
-from lchook.frames import Frames, close_frame
-from lchook.websocket import BoundedWebSocket, ServedWebSocket
+from lchook.serving.frames import Frames, close_frame
+from lchook.serving.websocket import BoundedWebSocket, ServedWebSocket
 from tests.security.attacker import CLOSE, PING, frame
 
 LARGEST = 300_000

@@ -25,7 +25,7 @@ from flask_socketio import Namespace, SocketIO
 from socketio import packet
 from socketio.exceptions import ConnectionRefusedError as Refused
 
-from lchook import acknowledgements
+from lchook.engine import acknowledgements
 from lchook.logs import Log
 
 log = Log(__name__)

@@ -19,9 +19,21 @@ from gevent import get_hub
 from geventwebsocket.exceptions import WebSocketError
 from geventwebsocket.websocket import MSG_ALREADY_CLOSED, MSG_SOCKET_DEAD, WebSocket
 
-from lchook.crew import crew
-from lchook.frames import BINARY, CLOSE, CONTINUATION, NORMAL, PING, PONG, TEXT, Frames, ViolationError, close_frame, frame
 from lchook.logs import Log
+from lchook.serving.crew import crew
+from lchook.serving.frames import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    NORMAL,
+    PING,
+    PONG,
+    TEXT,
+    Frames,
+    ViolationError,
+    close_frame,
+    frame,
+)
 
 log = Log(__name__)
 

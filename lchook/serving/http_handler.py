@@ -25,11 +25,11 @@ from gevent import pywsgi
 from geventwebsocket.handler import WebSocketHandler
 from gunicorn.workers.ggevent import PyWSGIHandler
 
-from lchook.frames import Frames
-from lchook.http_request import BadRequestError, Incoming, Post, RequestHeaders, post_ahead
 from lchook.logs import Log
+from lchook.serving.frames import Frames
+from lchook.serving.http_request import BadRequestError, Incoming, Post, RequestHeaders, post_ahead
+from lchook.serving.websocket import BoundedWebSocket, ServedWebSocket
 from lchook.webhook import TakePost
-from lchook.websocket import BoundedWebSocket, ServedWebSocket
 
 log = Log(__name__)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from socketio import packet
 
-from lchook import acknowledgements, engine_mended, engine_websocket  # noqa: F401  # engine_mended for what it does
+from lchook.engine import acknowledgements, mended, websocket  # noqa: F401  # mended for what it does
 from lchook.logs import Log
 from lchook.messages import MOST_LEVELS, is_deeper_than, strict_json
 from lchook.rates import Rates
@@ -109,7 +109,7 @@ class EngineGuard:
 
     def reads(self, eio_socket: Any) -> bool:
         """Does the client take what it is sent? One that lets too much pile up is closed."""
-        if eio_socket is None or engine_websocket.is_free(eio_socket) or eio_socket.queue.qsize() < _MOST_UNSENT_PACKETS:
+        if eio_socket is None or websocket.is_free(eio_socket) or eio_socket.queue.qsize() < _MOST_UNSENT_PACKETS:
             return True
         eio_sid = eio_socket.sid
         if eio_sid in self._not_reading:

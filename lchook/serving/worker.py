@@ -12,10 +12,10 @@ from geventwebsocket.gunicorn.workers import GeventWebSocketWorker
 from gunicorn.workers.ggevent import PyWSGIServer
 
 from config import Settings
-from lchook.http_handler import Handler
 from lchook.logs import Log
+from lchook.serving.http_handler import Handler
+from lchook.serving.websocket import BoundedWebSocket
 from lchook.webhook import PATH
-from lchook.websocket import BoundedWebSocket
 
 log = Log(__name__)
 
