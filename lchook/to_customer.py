@@ -360,10 +360,10 @@ class ToCustomer:
                     customer.sending = False
                     break
                 customer.send_again = False
+            letter, just_kept = just_kept, None
             try:
-                if just_kept is None or not self._send_at_once(customer, just_kept):
+                if letter is None or not self._send_at_once(customer, letter):
                     self._send(customer)
-                just_kept = None
             except StoreError as error:
                 log.error("letters cannot be fetched now", customer=customer.customer_id, reason=error)
                 # It may have gone through.

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import requests
 
+from benchmarks.processes import cpu_seconds
 from tests.support.hooks import Hook
 from tests.support.waiting import wait_until
 
@@ -136,6 +137,9 @@ class Connection:
             if not piece or b"\x88\x02" in piece:
                 return False
         return True
+
+    def hears_nothing_for(self, seconds: float) -> bool:
+        return not select.select([self._socket], [], [], seconds)[0]
 
     def shut_down_sending(self) -> None:
         """Nothing more will come."""
@@ -274,6 +278,10 @@ class Process:
     @property
     def open_files(self) -> int:
         return len(os.listdir(f"/proc/{self.id}/fd"))
+
+    @property
+    def cpu_seconds(self) -> float:
+        return cpu_seconds([self.id])
 
     @property
     def megabytes(self) -> float:

@@ -57,7 +57,7 @@ class Server:
     """A running server. Its standard output and error are in `log`."""
 
     def __init__(self, command: Sequence[str], port: int, **settings: str) -> None:
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"{'https' if '--certfile' in command else 'http'}://127.0.0.1:{port}"
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed in stop()
         self._process = subprocess.Popen(
             command,

@@ -173,3 +173,19 @@ def test_after_the_end_of_whoever_leads_others_still_commit() -> None:
     thread = start_thread(writes.run, lambda made: made.append("1"))
     thread.join(5)
     assert not thread.is_alive()
+
+
+def test_it_tells_a_letters_number_and_which_waits_before_it(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "store.sqlite3", ttl_seconds=60, size=2)
+    store.open(Bell.deaf(), start_thread)
+    first = store.put("c", "1", None)
+    store.put("other", "2", None)
+    second = store.put("c", "3", None)
+    third = store.put("c", "4", None)
+
+    assert [letter.number for letter in store.fetch("c", 0, 10).letters] == [second.number, third.number]
+    assert (first.before, second.before, third.before) == (0, first.number, second.number)
+    assert third.dropped == 1
+    store.remove([Removal("c", [second.number, third.number], last=True)])
+    assert store.put("c", "5", None).before == 0
+    store.close()

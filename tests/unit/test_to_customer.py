@@ -27,6 +27,7 @@ class FailingStore(SqliteStore):
 
     fails = False
     meanwhile: Callable[[], None] | None = None
+    fetches = removals = 0
 
     def _check(self) -> None:
         if self.fails:
@@ -38,6 +39,7 @@ class FailingStore(SqliteStore):
 
     def fetch(self, customer_id: str, after: int, limit: int) -> Fetched:
         self._check()
+        self.fetches += 1
         fetched = super().fetch(customer_id, after, limit)
         meanwhile, self.meanwhile = self.meanwhile, None
         if meanwhile is not None:
@@ -46,6 +48,7 @@ class FailingStore(SqliteStore):
 
     def remove(self, removals: Sequence[Removal]) -> None:
         self._check()
+        self.removals += 1
         super().remove(removals)
 
 
@@ -59,6 +62,8 @@ class Flow:
         # For each open socket: when the latest ping was sent that it has answered.
         self.answered_ping_at: dict[str, float] = {}
         self.sent: list[tuple[str, int]] = []
+        # What is to be done soon; where it is None, that is done at once.
+        self.soon: list[Callable[[], None]] | None = None
         self._acks: dict[tuple[str, int], Callable[..., None]] = {}
         self._webhooks = 0
         self.flow = ToCustomer(
@@ -67,8 +72,20 @@ class Flow:
             answered_ping_age=self._age,
             ack_timeout_seconds=ACK_TIMEOUT_SECONDS,
             heartbeat_seconds=HEARTBEAT_SECONDS,
+            soon=self._soon,
             clock=clock,
         )
+
+    def _soon(self, task: Callable[[], None]) -> None:
+        if self.soon is None:
+            task()
+        else:
+            self.soon.append(task)
+
+    def do_what_was_to_be_done_soon(self) -> None:
+        tasks, self.soon = self.soon or [], []
+        for task in tasks:
+            task()
 
     def _emit(self, sid: str, text: str, acknowledged: Callable[..., None]) -> None:
         payload = json.loads(text)
@@ -508,6 +525,116 @@ def test_one_customer_whose_sending_fails_does_not_keep_the_clock_from_others(
     flow.close("broken")
     flow.speak("B")
     assert flow.sent == [("A", 2), ("B", 1)]
+
+
+# Without asking the store
+
+
+def test_a_letter_is_not_fetched_where_all_before_it_were_sent(flow: Flow) -> None:
+    flow.speak("A")
+    fetches = flow.store.fetches
+    flow.webhook(1, 2)
+    flow.acknowledge("A", 1)
+    flow.webhook(3)
+
+    assert flow.sent == [("A", 1), ("A", 2), ("A", 3)]
+    assert flow.store.fetches == fetches
+
+
+def test_a_letter_goes_after_one_that_was_not_sent(flow: Flow) -> None:
+    flow.speak("A")
+    # Another way than by this flow, as if its webhook were being handled just now.
+    flow.store.put("c", '{"type":"text","n":1}', None)
+    flow.webhook(2)
+    assert flow.sent == [("A", 1), ("A", 2)]
+
+    flow.close("A")
+    flow.webhook(3)
+    flow.speak("B")
+    flow.webhook(4)
+    assert flow.sent[2:] == [("B", 1), ("B", 2), ("B", 3), ("B", 4)]
+
+
+def test_a_letter_that_was_fetched_before_its_own_webhook_came_to_send_it_goes_once(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow.speak("A")
+    put = flow.store.put
+
+    def put_and_look(customer_id: str, text: str, fingerprint: str | None) -> Kept:
+        kept = put(customer_id, text, fingerprint)
+        flow.flow.send_waiting(customer_id)
+        return kept
+
+    monkeypatch.setattr(flow.store, "put", put_and_look)
+    flow.webhook(1, 2)
+
+    assert flow.sent == [("A", 1), ("A", 2)]
+
+
+def test_a_letter_that_is_too_much_to_be_on_the_way_now_is_fetched_later(flow: Flow) -> None:
+    flow.speak("A")
+    large = {"type": "text", "customer_id": "c", "text": ["x" * 3_000_000]}
+    for number in (1, 2, 3):
+        flow.flow.deliver(customer_from_dms(json.dumps({**large, "n": number}).encode()), fingerprint=None)
+    assert flow.sent == [("A", 1)]
+    flow.acknowledge("A", 1)
+    flow.acknowledge("A", 2)
+
+    assert flow.sent == [("A", 1), ("A", 2), ("A", 3)]
+
+
+# The store is told together
+
+
+def test_the_store_is_told_of_all_acknowledgements_that_came_in_at_once(flow: Flow) -> None:
+    flow.speak("A", "c")
+    flow.speak("B", "d")
+    flow.webhook(1, 2)
+    flow.webhook(3, customer_id="d")
+    flow.soon = []
+    flow.acknowledge("A", 1, 2)
+    flow.acknowledge("B", 3)
+    assert (len(flow.soon), flow.store.removals, flow.flow.unacknowledged()) == (1, 0, 3)
+
+    flow.do_what_was_to_be_done_soon()
+    assert (flow.store.removals, flow.flow.unacknowledged()) == (1, 0)
+    assert flow.waiting("c") == flow.waiting("d") == []
+    flow.webhook(4)
+    flow.acknowledge("A", 4)
+    flow.do_what_was_to_be_done_soon()
+    assert flow.waiting("c") == []
+
+
+def test_what_is_acknowledged_is_not_sent_again_before_the_store_is_told(flow: Flow) -> None:
+    flow.speak("A")
+    flow.webhook(1, 2)
+    flow.soon = []
+    flow.acknowledge("A", 1)
+    flow.close("A")
+    flow.speak("B")
+    assert flow.sent == [("A", 1), ("A", 2), ("B", 2)]
+
+    flow.acknowledge("B", 2)
+    flow.close("B")
+    flow.do_what_was_to_be_done_soon()
+    assert flow.waiting() == []
+    assert not flow.flow._customers
+
+
+def test_a_store_that_fails_is_told_later(flow: Flow) -> None:
+    flow.speak("A")
+    flow.webhook(1)
+    flow.soon = []
+    flow.acknowledge("A", 1)
+    flow.store.fails = True
+    flow.do_what_was_to_be_done_soon()
+    flow.store.fails = False
+    assert flow.waiting() == [1]
+    flow.pass_time(1)
+
+    assert flow.waiting() == []
+    assert flow.flow.unacknowledged() == 0
 
 
 # At once
