@@ -17,14 +17,15 @@ class Ticker:
     """Calls functions twice a second, from the first `start` on."""
 
     def __init__(self, *, start_task: Callable[..., object]) -> None:
-        self._functions: list[Callable[[], None]] = []
+        self._groups: list[tuple[Callable[[], None], ...]] = []
         self._start_task = start_task
         self._lock = threading.Lock()
         self._running = False
 
     def add(self, *functions: Callable[[], None]) -> None:
-        """Call these, too. One that fails is logged, and called again."""
-        self._functions.extend(functions)
+        """Call these, too, one after the other; those of other calls do not wait for them. One that fails is logged, and
+        called again. To be called before `start`."""
+        self._groups.append(functions)
 
     def start(self) -> None:
         """Begin, if it has not begun. Not done when the application is made, so that commands have no tasks."""
@@ -33,12 +34,13 @@ class Ticker:
         with self._lock:
             start, self._running = not self._running, True
         if start:
-            self._start_task(self._run)
+            for functions in self._groups:
+                self._start_task(self._run, functions)
 
-    def _run(self) -> None:
+    def _run(self, functions: tuple[Callable[[], None], ...]) -> None:
         while True:
             time.sleep(_SECONDS)
-            for function in self._functions:
+            for function in functions:
                 try:
                     function()
                 except Exception:

@@ -117,12 +117,10 @@ class Pings:
             while owing and owing[0][0] <= now:
                 _, pinged_at, reference = owing.popleft()
                 socket = reference()
-                if socket is None or socket.closing or socket.closed or socket.last_ping != pinged_at:
-                    continue
-                if socket.check_ping_timeout():
-                    # By the engine's clock, which is another one, it still has some time.
-                    owing.append((now, pinged_at, reference))
-                    break
+                if socket is not None and socket.last_ping == pinged_at and not socket.closing and not socket.closed:
+                    # May wait for a store, and the other pings must not.
+                    reason = socket.server.reason.PING_TIMEOUT
+                    socket.server.start_background_task(socket.close, wait=False, reason=reason)
 
 
 pings = Pings()

@@ -32,21 +32,20 @@ def _websocket_handler(self: Any, ws: Any) -> list[bytes]:
     if self.server.async_mode != "gevent" or not getattr(websocket, "can_be_served", False):
         rest: list[bytes] = _engines_handler(self, ws)
         return rest
-    if self.connected:
-        self.upgrading = True  # polling gives nothing out meanwhile
-        take = _take_probe
-    else:
-        self.connected = self.upgraded = True
-        take = _take
+    changes_over = self.connected
+    self.connected = True
     try:
         served = websocket.serve(drained=partial(_write_waiting, self), gone=partial(_gone, self))
     except OSError:
-        _gone(self)
+        if not changes_over:
+            self.close(wait=False, abort=True, reason=self.server.reason.TRANSPORT_CLOSE)
         return []
-    served.take = partial(take, self, served)
-    if self.upgraded:
-        self.websocket = served
-        _write_waiting(self)
+    if changes_over:
+        self.upgrading = True  # polling gives nothing out meanwhile
+        self.candidate = served
+        served.take = partial(_take_probe, self, served)
+    else:
+        _change_over(self, served)
     return []
 
 
@@ -58,20 +57,32 @@ def is_free(eio_socket: Any) -> bool:
 
 def _take_probe(self: Any, served: Any, data: str | bytes) -> None:
     """A client that is connected by polling asks whether the WebSocket works."""
-    if data != _PROBE:
+    if data != _PROBE or not _may_change_over(self, served):
         served.close()
         return
-    _write(served, Packet(PONG, data="probe"))
-    self.queue.put(Packet(NOOP))  # ends the poll that waits
     served.take = partial(_take_upgrade, self, served)
+    _write(served, Packet(PONG, data="probe"))
+    # For the poll that waits: it has its turn to take it.
+    self.queue.put(Packet(NOOP))
+    self.server.sleep(0)
 
 
 def _take_upgrade(self: Any, served: Any, data: str | bytes) -> None:
     """It changes over."""
-    self.upgrading = False
-    if data != _UPGRADE:
+    if data != _UPGRADE or not _may_change_over(self, served):
         served.close()
         return
+    self.upgrading, self.candidate = False, None
+    _change_over(self, served)
+
+
+def _may_change_over(self: Any, served: Any) -> bool:
+    """Not where the session has ended, or another WebSocket of the same session came first, or later."""
+    return not self.closed and not self.upgraded and self.candidate is served
+
+
+def _change_over(self: Any, served: Any) -> None:
+    """From now on this is the session's connection."""
     self.upgraded = True
     self.websocket = served
     served.take = partial(_take, self, served)
@@ -80,6 +91,10 @@ def _take_upgrade(self: Any, served: Any, data: str | bytes) -> None:
 
 def _take(self: Any, served: Any, data: str | bytes) -> None:
     """Take a packet."""
+    if self.closed:
+        # Nobody is there any more to clean up after what it would leave behind.
+        served.close()
+        return
     try:
         if isinstance(data, str) and data[:1] == _MESSAGE and data[1:2].isnumeric():
             # As nearly all are: Socket.IO's packets begin with a number, and what does the engine does not look into.
@@ -96,12 +111,12 @@ def _take(self: Any, served: Any, data: str | bytes) -> None:
         served.close()
 
 
-def _gone(self: Any) -> None:
-    """The WebSocket is closed, by whomever."""
-    if self.upgraded:
+def _gone(self: Any, served: Any) -> None:
+    """A WebSocket is closed, by whomever. If it was not the session's own, the client stays with what it has."""
+    if getattr(self, "websocket", None) is served:
         self.close(wait=False, abort=True, reason=self.server.reason.TRANSPORT_CLOSE)
-    # Otherwise the client stays with polling.
-    self.upgrading = False
+    elif getattr(self, "candidate", None) is served:
+        self.upgrading, self.candidate = False, None
 
 
 def _send(self: Any, packet: Any) -> None:

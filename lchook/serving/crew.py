@@ -32,16 +32,18 @@ class Crew:
         if self._waiting:
             get_hub().loop.run_callback(self._waiting.pop().switch, job, args)
         else:
-            gevent.spawn_raw(self._work, job, args)
+            gevent.spawn_raw(self._work, [(job, args)])
 
     def start_now(self, job: Callable[..., object]) -> None:
         """Do the job now. From callbacks of the event loop only, which go on when the job has to wait, or is done."""
         if self._waiting:
             self._waiting.pop().switch(job, ())
         else:
-            gevent.spawn_raw(self._work, job, ())
+            gevent.spawn_raw(self._work, [(job, ())])
 
-    def _work(self, job: Callable[..., object], args: tuple[Any, ...]) -> None:
+    def _work(self, first: list[tuple[Callable[..., object], tuple[Any, ...]]]) -> None:
+        # In a list, because a greenlet keeps what it was started with.
+        job, args = first.pop()
         hub = get_hub()
         while True:
             try:
@@ -51,7 +53,7 @@ class Crew:
             if len(self._waiting) >= _MOST_WAITING:
                 return
             self._waiting.append(getcurrent())
-            # Kept for its life, a job's last argument may be somebody's connection.
+            # While it waits, it keeps nobody's connection.
             job = args = None  # type: ignore[assignment]
             job, args = hub.switch()
 

@@ -248,7 +248,9 @@ class Handler(WebSocketHandler, PyWSGIHandler):  # type: ignore[misc]  # neither
         if not self.headers_sent:
             self.write(b"")
 
-    def hand_over(self, frames: Frames, *, drained: Callable[[], None], gone: Callable[[], None]) -> ServedWebSocket:
+    def hand_over(
+        self, frames: Frames, *, drained: Callable[[], None], gone: Callable[[ServedWebSocket], None]
+    ) -> ServedWebSocket:
         """Have the event loop watch this connection's WebSocket. The handler has no more to do with it, and ends."""
         connection, pool = self.socket, self.server.pool
         # The operating system's socket: gevent's weighs more, and would wait.
@@ -256,14 +258,12 @@ class Handler(WebSocketHandler, PyWSGIHandler):  # type: ignore[misc]  # neither
         bare.setblocking(False)
         self.socket = None
 
-        def over() -> None:
+        def over(served: ServedWebSocket) -> None:
             Handler.connections.discard(served)
             pool.give_back()
-            gone()
+            gone(served)
 
-        served: ServedWebSocket = ServedWebSocket(
-            bare, frames, drained=drained, gone=over, patience_seconds=self.websocket_timeout_seconds
-        )
+        served = ServedWebSocket(bare, frames, drained=drained, gone=over, patience_seconds=self.websocket_timeout_seconds)
         Handler.connections.add(served)
         pool.keep(gevent.getcurrent())
         return served

@@ -12,6 +12,7 @@ from gevent import get_hub
 _READ = 1
 _LEAST_RECEIVE_BYTES = 2 * 1024
 _MOST_RECEIVE_BYTES = 64 * 1024
+_STEPS_IN_A_ROW = 32
 _MOST_HEADERS = 100
 _MOST_HEADER_BYTES = 32 * 1024
 
@@ -94,13 +95,14 @@ class Incoming:
     on C's stack while it waits is copied aside.
     """
 
-    __slots__ = ("_receive", "_watcher", "ahead", "closed")
+    __slots__ = ("_receive", "_steps", "_watcher", "ahead", "closed")
 
     def __init__(self, connection: Any) -> None:
         """:ivar ahead: what has come in and is not read yet."""
         self._receive: Callable[[int], bytes] = connection.recv
         self.ahead = b""
         self.closed = False
+        self._steps = 0
         # To wait first and then read is a system call less than to try. What TLS has unpacked, the loop does not see.
         self._watcher: Any = None if hasattr(connection, "pending") else get_hub().loop.io(connection.fileno(), _READ)
 
@@ -118,12 +120,9 @@ class Incoming:
 
     def wait_for(self, count: int) -> bool:
         """Wait until so many bytes are there; tells whether they are."""
-        while len(self.ahead) < count:
-            piece = self._receive(_MOST_RECEIVE_BYTES)
-            if not piece:
-                return False
-            self.ahead += piece
-        return True
+        if len(self.ahead) < count:
+            self.ahead = self._gather(count)
+        return len(self.ahead) >= count
 
     def skip(self, count: int) -> None:
         """So many bytes are done with."""
@@ -136,16 +135,8 @@ class Incoming:
 
     def read(self, count: int) -> bytes:
         """So many bytes, or fewer where the connection ends before."""
-        data = self.ahead
-        if len(data) < count:
-            pieces, missing = [data], count - len(data)
-            while missing > 0:
-                piece = self._receive(min(max(missing, _LEAST_RECEIVE_BYTES), _MOST_RECEIVE_BYTES))
-                if not piece:
-                    break
-                pieces.append(piece)
-                missing -= len(piece)
-            data = b"".join(pieces)
+        self._let_others_in()
+        data = self.ahead if len(self.ahead) >= count else self._gather(count)
         self.ahead = data[count:]
         return data[:count]
 
@@ -155,6 +146,25 @@ class Incoming:
             if not self.wait_for(min(most, len(self.ahead) + 1)) or len(self.ahead) >= most:
                 break
         return self.read(min(end or most, len(self.ahead)))
+
+    def _gather(self, count: int) -> bytes:
+        """What is there, and what comes in until that is so many bytes, or more; fewer where the connection ends before."""
+        pieces, missing = [self.ahead], count - len(self.ahead)
+        while missing > 0:
+            piece = self._receive(min(max(missing, _LEAST_RECEIVE_BYTES), _MOST_RECEIVE_BYTES))
+            if not piece:
+                break
+            pieces.append(piece)
+            missing -= len(piece)
+            self._let_others_in()
+        return b"".join(pieces)
+
+    def _let_others_in(self) -> None:
+        """A client that sends its bytes one by one, or in chunks of one, always has more to read, and would keep all others
+        waiting."""
+        self._steps += 1
+        if self._steps % _STEPS_IN_A_ROW == 0:
+            gevent.sleep(0)
 
     def close(self) -> None:
         """There is nothing more to read here."""

@@ -80,14 +80,14 @@ class ServedWebSocket:
         frames: Frames,
         *,
         drained: Callable[[], None],
-        gone: Callable[[], None],
+        gone: Callable[[ServedWebSocket], None],
         patience_seconds: float,
     ) -> None:
         """`take` is to be set before anything else happens.
 
         :param connection: the operating system's socket, which does not wait; this closes it at the end.
         :param drained: called when a client that did not take all at once has taken it.
-        :param gone: called at the end, once.
+        :param gone: called with this at the end, once.
         :param patience_seconds: how long a whole message may be waited for.
         """
         self.take: Callable[[Message], None] = _nothing
@@ -108,7 +108,8 @@ class ServedWebSocket:
 
     @property
     def is_free(self) -> bool:
-        """Has the client taken all that it was sent?"""
+        """Has the client taken all that it was sent, and was `drained` called? Before that, what is sent would overtake what
+        others keep until then."""
         return self._unsent is None
 
     def send(self, message: Message) -> None:
@@ -209,7 +210,8 @@ class ServedWebSocket:
         gone = self._gone
         # Nothing is left to be collected.
         self.take = self._drained = self._gone = _nothing
-        gone()
+        self._frames, self._unsent = Frames(0), None
+        gone(self)
 
     # Writing
 
@@ -239,9 +241,18 @@ class ServedWebSocket:
             self._unsent = bytearray()
             self.cut()
         if not self._unsent:
-            self._unsent = None
             self._writing.stop()
-            crew.start(self._drained)
+            crew.start(self._drain)
+
+    def _drain(self) -> None:
+        if self._ended:
+            return
+        if self._unsent:
+            # The connection was closed meanwhile, and that is still to be said.
+            self._writing.start(self._writable)
+            return
+        self._unsent = None
+        self._drained()
 
 
 class BoundedWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has no types
@@ -269,7 +280,7 @@ class BoundedWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has
         """Not where this process itself speaks TLS: what is readable there is not what the loop sees."""
         return not hasattr(self.handler.socket, "pending")
 
-    def serve(self, *, drained: Callable[[], None], gone: Callable[[], None]) -> ServedWebSocket:
+    def serve(self, *, drained: Callable[[], None], gone: Callable[[ServedWebSocket], None]) -> ServedWebSocket:
         """Have the event loop watch the connection. The handler has nothing more to do with it.
 
         :raises OSError: where the connection is broken.

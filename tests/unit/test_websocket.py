@@ -39,7 +39,8 @@ class Line:
     def _drained(self) -> None:
         self.drained += 1
 
-    def _gone(self) -> None:
+    def _gone(self, websocket: ServedWebSocket) -> None:
+        assert websocket is self.websocket
         self.gone += 1
 
     def receive(self, count: int) -> bytes:
