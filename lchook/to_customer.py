@@ -218,6 +218,9 @@ class ToCustomer:
         if not kept.kept:
             self.counts["repeated_webhook"] += 1
             log.info("a repeated webhook is not delivered again", customer=customer_id, message=name)
+            if kept.here:
+                # Where the store kept the first one and its answer was lost, nobody has sent it yet.
+                self.send_waiting(customer_id)
             return
         if kept.dropped:
             self.counts["dropped_mailbox_full"] += kept.dropped
@@ -476,9 +479,8 @@ class ToCustomer:
         """The browser has this letter."""
         customer = sent.customer
         with customer.lock:
-            if customer.on_the_way.get(sent.number) is not sent:
-                return
-            del customer.on_the_way[sent.number]
+            # Its socket may have been given up already, and the letter may wait for the next one, or be on its way there.
+            customer.on_the_way.pop(sent.number, None)
             customer.done.add(sent.number)
         self.counts["delivered"] += 1
         self._tell_soon(customer)

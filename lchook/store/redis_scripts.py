@@ -84,7 +84,8 @@ PUT = (
     + """
 local customer, text, fingerprint, remember, size = ARGV[3], ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
 if fingerprint ~= '' and not redis.call('SET', p .. 'seen:' .. fingerprint, '', 'NX', 'EX', remember) then
-  return {0, 0, 0}
+  -- Whoever put it may not have heard that it was kept, and so has not sent it.
+  return {0, due(customer) and 1 or 0, 0}
 end
 local box, at = p .. 'box:' .. customer, now()
 -- A Redis that was emptied must not number letters as it did before: instances remember how far they got.

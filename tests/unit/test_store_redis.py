@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import redis
 
-from lchook.store import Bell, Removal
+from lchook.store import Bell, Kept, Removal
 from lchook.store.redis import RedisStore
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until
@@ -62,6 +62,18 @@ def test_the_instance_to_which_the_customer_came_last_delivers(create_redis: Cre
     assert first.fetch("c", 0, 100).state == "elsewhere"
     assert second.put("c", "3", None).here
     assert texts(second) == ["2", "3"]
+
+
+def test_a_repeat_rings_for_the_customers_instance_which_may_not_know_that_the_first_was_kept(create_redis: Create) -> None:
+    heard = Heard()
+    owner, other = create_redis(bell=heard.bell), create_redis()
+    owner.claim("c", seconds_ago=0)
+    owner.put("c", "1", "same")
+    assert owner.put("c", "1", "same") == Kept(kept=False, here=True)
+    assert heard.rang == []
+
+    assert other.put("c", "1", "same") == Kept(kept=False, here=False)
+    heard.wait_for("due", "c")
 
 
 def test_a_claim_that_had_to_wait_does_not_take_a_customer_who_moved_on_since(create_redis: Create) -> None:

@@ -248,6 +248,23 @@ def test_an_acknowledgement_on_the_old_socket_after_the_customer_left_the_new_on
     assert flow.sent[1:] == [("C", 2)]
 
 
+def test_an_acknowledgement_counts_that_comes_when_its_socket_was_given_up_already(flow: Flow) -> None:
+    flow.speak("A")
+    flow.webhook(1, 2)
+    flow.close("A")
+    flow.acknowledge("A", 1)
+    assert flow.waiting() == [2]
+    flow.speak("B")
+    assert flow.sent[2:] == [("B", 2)]
+
+    # Even while the letter is on its way to the next one.
+    flow.acknowledge("A", 2)
+    assert flow.waiting() == []
+    flow.close("B")
+    flow.speak("C")
+    assert len(flow.sent) == 3
+
+
 def test_a_socket_that_is_gone_already_when_it_speaks_is_not_taken_for_the_customers(flow: Flow) -> None:
     flow.flow.speaks_on("c", "gone")
     flow.flow.send_waiting_on("c", "gone")
@@ -525,6 +542,27 @@ def test_one_customer_whose_sending_fails_does_not_keep_the_clock_from_others(
     flow.close("broken")
     flow.speak("B")
     assert flow.sent == [("A", 2), ("B", 1)]
+
+
+def test_a_letter_that_was_kept_though_the_store_seemed_to_fail_goes_out_when_its_webhook_is_repeated(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow.speak("A")
+    put = flow.store.put
+
+    def put_without_an_answer(*args: Any) -> Kept:
+        put(*args)
+        raise StoreError("no answer in time")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(flow.store, "put", put_without_an_answer)
+        with pytest.raises(StoreError):
+            flow.webhook(1, fingerprint="1")
+    assert flow.sent == []
+    flow.webhook(1, fingerprint="1")
+    flow.webhook(1, fingerprint="1")
+
+    assert flow.sent == [("A", 1)]
 
 
 # Without asking the store
