@@ -123,6 +123,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         ack_timeout_seconds=settings.ack_timeout_seconds,
         heartbeat_seconds=settings.ping_interval_seconds + settings.ping_timeout_seconds,
         on_acknowledgement=metrics.acknowledgement_seconds.observe,
+        is_older=lambda sid, other: chat.is_older(sid, other),
         soon=start_task if under_gevent else None,
     )
     ticker = Ticker(start_task=server.start_background_task)

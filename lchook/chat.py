@@ -6,6 +6,7 @@ Knows nothing of webhooks, HTTP or storage.
 from __future__ import annotations
 
 import heapq
+import itertools
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -38,6 +39,8 @@ _MOST_UNSENT_CHARACTERS = 250_000
 @dataclass(slots=True)
 class _Socket:
     identity: Identity
+    # Grows with each connect.
+    number: int
     customers: set[str] = field(default_factory=set)
 
 
@@ -75,6 +78,7 @@ class Chat(OrderedNamespace):
         self._metrics = metrics
         self._clock = clock
         self._sockets: dict[str, _Socket] = {}
+        self._numbers = itertools.count()
         # When tokens expire, soonest first.
         self._expiries: list[tuple[float, str]] = []
         # What happened, for those who run it.
@@ -92,7 +96,7 @@ class Chat(OrderedNamespace):
             self.counts["connections_refused"] += 1
             log.warning("connection refused", socket=sid, address=address, reason=error)
             raise Refused(str(error)) from error
-        self._sockets[sid] = _Socket(identity)
+        self._sockets[sid] = _Socket(identity, next(self._numbers))
         if identity.expires_at is not None:
             heapq.heappush(self._expiries, (identity.expires_at, sid))
         self.counts["connections"] += 1
@@ -132,6 +136,11 @@ class Chat(OrderedNamespace):
                 log.info("the token has expired: the socket is closed", socket=sid)
                 self.counts["tokens_expired"] += 1
                 self._close(sid)
+
+    def is_older(self, sid: str, other: str) -> bool:
+        """Has this socket connected before that one? Both must be open."""
+        one, another = self._sockets.get(sid), self._sockets.get(other)
+        return one is not None and another is not None and one.number < another.number
 
     def sockets(self) -> int:
         """How many clients are connected."""

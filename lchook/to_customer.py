@@ -61,6 +61,8 @@ class _Customer:
     customer_id: str
     lock: Any
     sid: str | None = None
+    # A socket that connected after that one, and spoke before it: what that one said was held up on its way.
+    younger: str | None = None
     # How often they spoke, or came back (tells whether they did so while the store was asked), and when last.
     came: int = 0
     came_at: float = 0.0
@@ -104,10 +106,12 @@ class ToCustomer:
         ack_timeout_seconds: float,
         heartbeat_seconds: float,
         on_acknowledgement: Callable[[float], None] = lambda _: None,
+        is_older: Callable[[str, str], bool] = lambda sid, other: False,
         soon: Callable[[Callable[[], None]], object] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """:param heartbeat_seconds: ping interval and ping timeout together: how long a dead socket may go unnoticed.
+        :param is_older: has this socket connected before that one?
         :param soon: does something in a task of its own when what has come in by now is handled, so that the store is told
             of several acknowledgements at once. If not given, it is told of each by itself.
         """
@@ -117,6 +121,7 @@ class ToCustomer:
         self._ack_timeout_seconds = ack_timeout_seconds
         self._heartbeat_seconds = heartbeat_seconds
         self._on_acknowledgement = on_acknowledgement
+        self._is_older = is_older
         self._soon = soon or (lambda task: task())
         self._clock = clock
         self._lock = threading.Lock()
@@ -151,8 +156,11 @@ class ToCustomer:
                 if before == sid:
                     return
                 customer.sid = sid
+                customer.younger = before if before is not None and self._is_older(sid, before) else None
                 self._customers_on.setdefault(sid, set()).add(customer_id)
-                if before is not None and not any(sent.sid == before for sent in customer.on_the_way.values()):
+                if before not in (None, customer.younger) and not any(
+                    sent.sid == before for sent in customer.on_the_way.values()
+                ):
                     self._leave(customer_id, before)
         if self._answered_ping_age(sid) is None:
             # It closed while it spoke, and under threads `socket_gone` may have come first.
@@ -534,6 +542,7 @@ class ToCustomer:
     def _gone_from(self, customer: _Customer, sid: str) -> None:
         """A socket that the customer was on is closed: what was on its way there goes to another, or waits."""
         with self._lock:
+            was_theirs = customer.sid == sid
             count = self._take_back(customer, sid)
         if count:
             self.counts["unacknowledged_at_disconnect"] += count
@@ -541,7 +550,7 @@ class ToCustomer:
         if customer.sid is None:
             log.info("mapping removed: the socket is closed", customer=customer.customer_id, socket=sid)
             self._let_go(customer)
-        elif count:
+        elif count or was_theirs:
             self.send_waiting(customer.customer_id)
 
     def _moved(self, customer: _Customer, came: int) -> None:
@@ -602,7 +611,9 @@ class ToCustomer:
             if lost:
                 customer.sent_up_to = min(customer.sent_up_to, min(lost) - 1)
             if customer.sid == sid:
-                customer.sid = None
+                customer.sid, customer.younger = customer.younger, None
+            elif customer.younger == sid:
+                customer.younger = None
         return len(lost)
 
     def _leave(self, customer_id: str, sid: str) -> None:

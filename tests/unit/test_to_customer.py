@@ -72,9 +72,14 @@ class Flow:
             answered_ping_age=self._age,
             ack_timeout_seconds=ACK_TIMEOUT_SECONDS,
             heartbeat_seconds=HEARTBEAT_SECONDS,
+            is_older=self._is_older,
             soon=self._soon,
             clock=clock,
         )
+
+    def _is_older(self, sid: str, other: str) -> bool:
+        sockets = list(self.answered_ping_at)
+        return sid in sockets and other in sockets and sockets.index(sid) < sockets.index(other)
 
     def _soon(self, task: Callable[[], None]) -> None:
         if self.soon is None:
@@ -263,6 +268,39 @@ def test_an_acknowledgement_counts_that_comes_when_its_socket_was_given_up_alrea
     flow.close("B")
     flow.speak("C")
     assert len(flow.sent) == 3
+
+
+def test_where_an_older_socket_spoke_late_and_closes_the_younger_one_has_the_customer_again(flow: Flow) -> None:
+    flow.speak("A")
+    flow.speak("B")
+    # What it said before it lost its client was held up on its way.
+    flow.speak("A")
+    flow.webhook(1)
+    assert flow.sent == [("A", 1)]
+    flow.close("A")
+    flow.webhook(2)
+
+    assert flow.sent[1:] == [("B", 1), ("B", 2)]
+    flow.close("B")
+    flow.webhook(3)
+    assert flow.flow.whereabouts("c") == (False, 0)
+    assert flow.waiting() == [1, 2, 3]
+
+
+def test_a_younger_socket_that_is_closed_itself_or_an_older_one_is_not_fallen_back_on(flow: Flow) -> None:
+    for sid in ("A", "B", "A"):
+        flow.speak(sid)
+    flow.close("B")
+    flow.close("A")
+    flow.webhook(1)
+    assert flow.sent == []
+
+    for sid in ("C", "D"):
+        flow.speak(sid)
+    flow.acknowledge("C", 1)
+    flow.close("D")
+    flow.webhook(2)
+    assert flow.sent == [("C", 1)]
 
 
 def test_a_socket_that_is_gone_already_when_it_speaks_is_not_taken_for_the_customers(flow: Flow) -> None:
