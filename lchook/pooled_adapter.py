@@ -22,9 +22,13 @@ from requests.adapters import BaseAdapter
 from requests.models import PreparedRequest, Response
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
-# Connections kept open for later use, and for how long: servers commonly close them after 5 s or more.
-_MOST_IDLE = 200
+# Connections kept open for later use, and for how long: servers commonly close them after 5 s or more. As many as a DMS that
+# takes seconds to answer makes necessary: to open them all again would cost most when there is most to do.
+_MOST_IDLE = 500
 _IDLE_SECONDS = 30.0
+# How long a host's addresses are believed, unless none of them answers. To ask takes a thread, under gevent, and holds up
+# everybody for a moment.
+_ADDRESS_SECONDS = 10.0
 _RECEIVE_BYTES = 16 * 1024
 # Of an answer, no more than this is read.
 _MOST_ANSWER_BYTES = 64 * 1024
@@ -42,6 +46,8 @@ class PooledAdapter(BaseAdapter):
         super().__init__()
         self._idle: dict[tuple[str, str, int], deque[tuple[socket.socket, float]]] = {}
         self._contexts: dict[tuple[Any, Any], ssl.SSLContext] = {}
+        # Until when they are believed, and what `getaddrinfo` said.
+        self._addresses: dict[tuple[str, int], tuple[float, list[Any]]] = {}
 
     def send(
         self,
@@ -65,7 +71,7 @@ class PooledAdapter(BaseAdapter):
         connection = self._kept(key)
         if connection is None:
             context = self._context(verify, cert) if parts.scheme == "https" else None
-            connection = _connect(host, port, connect_seconds, context)
+            connection = self._connect(host, port, connect_seconds, context)
         keep = False
         try:
             deadline = time.monotonic() + read_seconds
@@ -119,6 +125,54 @@ class PooledAdapter(BaseAdapter):
         kept.append((connection, time.monotonic()))
         if len(kept) > _MOST_IDLE:
             kept.popleft()[0].close()
+
+    def _connect(self, host: str, port: int, timeout_seconds: float, context: ssl.SSLContext | None) -> socket.socket:
+        deadline = time.monotonic() + timeout_seconds
+        try:
+            connection = self._reach(host, port, timeout_seconds)
+        except TimeoutError as error:
+            raise requests.ConnectTimeout("no connection in time") from error
+        except (OSError, UnicodeError) as error:
+            raise NotSentError("no connection") from error
+        try:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if context is not None:
+                connection.settimeout(max(0.001, deadline - time.monotonic()))
+                return context.wrap_socket(connection, server_hostname=host)
+        except TimeoutError as error:
+            connection.close()
+            raise requests.ConnectTimeout("no TLS connection in time") from error
+        except (ssl.SSLError, ssl.CertificateError) as error:
+            connection.close()
+            raise requests.exceptions.SSLError(error) from error
+        except OSError as error:
+            connection.close()
+            raise NotSentError("the connection broke during the TLS handshake") from error
+        return connection
+
+    def _reach(self, host: str, port: int, timeout_seconds: float) -> socket.socket:
+        """A connection to the first of the host's addresses that answers, each within this time.
+
+        :raises OSError: that of the last.
+        """
+        until, addresses = self._addresses.get((host, port), (0.0, []))
+        if time.monotonic() >= until:
+            addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            self._addresses[host, port] = time.monotonic() + _ADDRESS_SECONDS, addresses
+        failure = OSError("the host has no address")
+        for family, kind, protocol, _, address in addresses:
+            connection = None
+            try:
+                connection = socket.socket(family, kind, protocol)
+                connection.settimeout(timeout_seconds)
+                connection.connect(address)
+                return connection
+            except OSError as error:
+                failure = error
+                if connection is not None:
+                    connection.close()
+        self._addresses.pop((host, port), None)
+        raise failure
 
     def _context(self, verify: bool | str, cert: Any) -> ssl.SSLContext:
         context = self._contexts.get((verify, cert))
@@ -181,31 +235,6 @@ def _read_answer(connection: socket.socket, deadline: float) -> _Answer:
                 break
             raise requests.ConnectionError("the connection broke, or the answer is no HTTP") from error
     return answer
-
-
-def _connect(host: str, port: int, timeout_seconds: float, context: ssl.SSLContext | None) -> socket.socket:
-    deadline = time.monotonic() + timeout_seconds
-    try:
-        connection = socket.create_connection((host, port), timeout=timeout_seconds)
-    except TimeoutError as error:
-        raise requests.ConnectTimeout("no connection in time") from error
-    except (OSError, UnicodeError) as error:
-        raise NotSentError("no connection") from error
-    try:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if context is not None:
-            connection.settimeout(max(0.001, deadline - time.monotonic()))
-            return context.wrap_socket(connection, server_hostname=host)
-    except TimeoutError as error:
-        connection.close()
-        raise requests.ConnectTimeout("no TLS connection in time") from error
-    except (ssl.SSLError, ssl.CertificateError) as error:
-        connection.close()
-        raise requests.exceptions.SSLError(error) from error
-    except OSError as error:
-        connection.close()
-        raise NotSentError("the connection broke during the TLS handshake") from error
-    return connection
 
 
 def _is_established(connection: socket.socket) -> bool:

@@ -15,9 +15,9 @@ import threading
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
+from lchook.customers import Customer, JustKept, Sent
 from lchook.logs import Log
 from lchook.messages import MessageToCustomer
 from lchook.store import Letter, Removal, Store, StoreError
@@ -36,62 +36,6 @@ _LOCKS = 64
 Emit = Callable[[str, str, Callable[..., None]], None]
 # How many seconds ago a socket was sent the latest ping that it has answered; None where it is gone.
 AnsweredPingAge = Callable[[str], float | None]
-
-
-@dataclass(slots=True)
-class _Sent:
-    """A letter on its way, or a fleeting message (number 0, which no letter has)."""
-
-    customer: _Customer
-    number: int
-    sid: str
-    at: float
-    # Its message_id, for the log.
-    name: Any = None
-    size: int = 0
-    overdue: bool = False
-    # When the heartbeat was asked last.
-    looked_at: float = 0.0
-
-
-@dataclass(slots=True)
-class _Customer:
-    """A customer who is here, or for whom acknowledgements may still come."""
-
-    customer_id: str
-    lock: Any
-    sid: str | None = None
-    # A socket that connected after that one, and spoke before it: what that one said was held up on its way.
-    younger: str | None = None
-    # How often they spoke, or came back (tells whether they did so while the store was asked), and when last.
-    came: int = 0
-    came_at: float = 0.0
-    # The store could not be told that they are here.
-    unclaimed: bool = False
-    # Letters on their way, by number; and those done of which the store could not be told yet.
-    on_the_way: dict[int, _Sent] = field(default_factory=dict)
-    done: set[int] = field(default_factory=set)
-    # All letters up to this number were sent.
-    sent_up_to: int = 0
-    # The client was seen not to acknowledge: nothing is held back for its acknowledgements.
-    silent: bool = False
-    # One task at a time sends; others leave word that there is more to look for.
-    sending: bool = False
-    send_again: bool = False
-    # More waits than may be on the way at once.
-    held_back: bool = False
-    # The store believes that this instance waits for acknowledgements of the customer.
-    held: bool = False
-    # The store is about to be told what is done.
-    telling: bool = False
-
-
-class _JustKept(NamedTuple):
-    """A letter that was kept a moment ago, the number of the one before it in the mailbox, and what it says."""
-
-    letter: Letter
-    before: int
-    message: MessageToCustomer
 
 
 class ToCustomer:
@@ -127,13 +71,13 @@ class ToCustomer:
         self._lock = threading.Lock()
         # Shared by many customers each: one of their own would be one more thing to fetch from memory. Nobody holds two.
         self._locks = [threading.Lock() for _ in range(_LOCKS)]
-        self._customers: dict[str, _Customer] = {}
+        self._customers: dict[str, Customer] = {}
         self._customers_on: dict[str, set[str]] = {}
         # Oldest first. Left in here when they are done; `tick` passes over them.
-        self._unacknowledged: OrderedDict[int, _Sent] = OrderedDict()
-        self._unproven: OrderedDict[int, _Sent] = OrderedDict()
+        self._unacknowledged: OrderedDict[int, Sent] = OrderedDict()
+        self._unproven: OrderedDict[int, Sent] = OrderedDict()
         # Customers of whom the store is to be told what is done.
-        self._to_tell: list[_Customer] = []
+        self._to_tell: list[Customer] = []
         # Customers to come back to: another instance holds their letters, or the store failed.
         self._again: set[str] = set()
         self._next_expiry = 0.0
@@ -148,7 +92,7 @@ class ToCustomer:
             customer = self._customers.get(customer_id)
             if customer is None:
                 lock = self._locks[hash(customer_id) % _LOCKS]
-                customer = self._customers[customer_id] = _Customer(customer_id, lock)
+                customer = self._customers[customer_id] = Customer(customer_id, lock)
             with customer.lock:
                 customer.came += 1
                 customer.came_at = self._clock()
@@ -241,7 +185,7 @@ class ToCustomer:
         if customer is None:
             log.info("kept until the customer comes", customer=customer_id, message=name)
         else:
-            just_kept = _JustKept(Letter(kept.number, text), kept.before, message) if kept.number else None
+            just_kept = JustKept(Letter(kept.number, text), kept.before, message) if kept.number else None
             self._send_waiting(customer, just_kept)
 
     def send_now(self, customer_id: str, payload: dict[str, Any]) -> bool:
@@ -251,7 +195,7 @@ class ToCustomer:
         if customer is None or sid is None:
             return False
         text = json.dumps(payload, separators=(",", ":"))
-        self._hand_over(_Sent(customer, 0, sid, self._clock()), text, payload)
+        self._hand_over(Sent(customer, 0, sid, self._clock()), text, payload)
         return True
 
     def clear(self, customer_id: str) -> None:
@@ -310,7 +254,7 @@ class ToCustomer:
             self._next_expiry = now + _EXPIRE_EVERY_SECONDS
             self._expire()
 
-    def _ask_the_heartbeat(self, sent: _Sent, now: float) -> None:
+    def _ask_the_heartbeat(self, sent: Sent, now: float) -> None:
         age = self._answered_ping_age(sent.sid)
         if age is None:
             self.socket_gone(sent.sid)
@@ -326,7 +270,7 @@ class ToCustomer:
             with self._lock:
                 self._unproven[id(sent)] = sent
 
-    def _due(self, waiting: OrderedDict[int, _Sent], before: float, since: Callable[[_Sent], float]) -> list[_Sent]:
+    def _due(self, waiting: OrderedDict[int, Sent], before: float, since: Callable[[Sent], float]) -> list[Sent]:
         due = []
         with self._lock:
             while waiting:
@@ -358,7 +302,7 @@ class ToCustomer:
                     "a message that is not kept is lost", customer=message.customer_id, type=message.type, reason=error
                 )
 
-    def _send_waiting(self, customer: _Customer, just_kept: _JustKept | None = None) -> None:
+    def _send_waiting(self, customer: Customer, just_kept: JustKept | None = None) -> None:
         """:param just_kept: the last of what waits, which need not be fetched if all before it were sent."""
         with customer.lock:
             customer.send_again = True
@@ -389,10 +333,10 @@ class ToCustomer:
         if customer.sid is None:
             self._forget_if_idle(customer)
 
-    def _send_at_once(self, customer: _Customer, just_kept: _JustKept) -> bool:
+    def _send_at_once(self, customer: Customer, just_kept: JustKept) -> bool:
         """Send a letter without asking the store for it; tells whether it was, or had been."""
         letter, before, message = just_kept
-        sent = _Sent(customer, letter.number, "", self._clock(), size=len(letter.text))
+        sent = Sent(customer, letter.number, "", self._clock(), size=len(letter.text))
         with customer.lock:
             if customer.sid is None or customer.unclaimed or before > customer.sent_up_to:
                 return False
@@ -411,7 +355,7 @@ class ToCustomer:
         self._hand_over(sent, letter.text, message.payload)
         return True
 
-    def _send(self, customer: _Customer) -> None:
+    def _send(self, customer: Customer) -> None:
         sid = customer.sid
         if sid is None:
             return
@@ -431,7 +375,7 @@ class ToCustomer:
             return
         customer.held = customer.held or bool(fetched.letters)
         for letter in fetched.letters:
-            sent = _Sent(customer, letter.number, sid, self._clock(), size=len(letter.text))
+            sent = Sent(customer, letter.number, sid, self._clock(), size=len(letter.text))
             with customer.lock:
                 # Letters of a socket that died meanwhile come first.
                 if customer.sid != sid or customer.sent_up_to != after:
@@ -450,7 +394,7 @@ class ToCustomer:
         if len(fetched.letters) >= _FETCH_AT_ONCE:
             customer.send_again = True
 
-    def _hand_over(self, sent: _Sent, text: str, payload: dict[str, Any]) -> None:
+    def _hand_over(self, sent: Sent, text: str, payload: dict[str, Any]) -> None:
         sent.name = payload.get("message_id")
         sent.looked_at = sent.at
         with self._lock:
@@ -468,7 +412,7 @@ class ToCustomer:
         # A ping that is sent from now on comes after it.
         sent.at = self._clock()
 
-    def _acknowledged(self, sent: _Sent) -> None:
+    def _acknowledged(self, sent: Sent) -> None:
         with self._lock:
             self._unacknowledged.pop(id(sent), None)
             self._unproven.pop(id(sent), None)
@@ -483,7 +427,7 @@ class ToCustomer:
             sent.customer.silent = False
             self._done(sent)
 
-    def _done(self, sent: _Sent) -> None:
+    def _done(self, sent: Sent) -> None:
         """The browser has this letter."""
         customer = sent.customer
         with customer.lock:
@@ -497,7 +441,7 @@ class ToCustomer:
             customer.held_back = False
             self.send_waiting(customer.customer_id)
 
-    def _tell_soon(self, customer: _Customer) -> None:
+    def _tell_soon(self, customer: Customer) -> None:
         with self._lock:
             if customer.telling:
                 return
@@ -517,7 +461,7 @@ class ToCustomer:
             if customer.sid is None:
                 self._forget_if_idle(customer)
 
-    def _tell_done(self, customers: list[_Customer]) -> None:
+    def _tell_done(self, customers: list[Customer]) -> None:
         removals = []
         for customer in customers:
             with customer.lock:
@@ -539,7 +483,7 @@ class ToCustomer:
 
     # Who is here
 
-    def _gone_from(self, customer: _Customer, sid: str) -> None:
+    def _gone_from(self, customer: Customer, sid: str) -> None:
         """A socket that the customer was on is closed: what was on its way there goes to another, or waits."""
         with self._lock:
             was_theirs = customer.sid == sid
@@ -553,7 +497,7 @@ class ToCustomer:
         elif count or was_theirs:
             self.send_waiting(customer.customer_id)
 
-    def _moved(self, customer: _Customer, came: int) -> None:
+    def _moved(self, customer: Customer, came: int) -> None:
         """The store says that another instance has the customer.
 
         :param came: how often they had come when the store was asked.
@@ -576,7 +520,7 @@ class ToCustomer:
             customer.unclaimed = customer.sid is not None
         self._again.add(customer_id)
 
-    def _let_go(self, customer: _Customer) -> None:
+    def _let_go(self, customer: Customer) -> None:
         """The customer has no socket here any more."""
         customer_id = customer.customer_id
         with customer.lock:
@@ -596,13 +540,13 @@ class ToCustomer:
             # They came back while the store was told: it may have heard of both in the wrong order.
             self._claim_later(customer_id)
 
-    def _forget_if_idle(self, customer: _Customer) -> None:
+    def _forget_if_idle(self, customer: Customer) -> None:
         with self._lock, customer.lock:
             busy = customer.on_the_way or customer.done or customer.sending or customer.held
             if customer.sid is None and not busy and self._customers.get(customer.customer_id) is customer:
                 del self._customers[customer.customer_id]
 
-    def _take_back(self, customer: _Customer, sid: str) -> int:
+    def _take_back(self, customer: Customer, sid: str) -> int:
         """The letters on their way on this socket are not; returns how many there were."""
         with customer.lock:
             lost = [number for number, sent in customer.on_the_way.items() if sent.sid == sid]

@@ -59,6 +59,7 @@ _FLOWS_OF_PARTS: dict[str, Flow] = {
     "engine.guard": "connections",
     "engine.websocket": "connections",
     "serving.websocket": "connections",
+    "serving.served_websocket": "connections",
     "engine.ordered_events": "connections",
 }
 _BY_PART: dict[str, list[tuple[str, tuple[Flow, Outcome]]]] = {}

@@ -28,7 +28,8 @@ from gunicorn.workers.ggevent import PyWSGIHandler
 from lchook.logs import Log
 from lchook.serving.frames import Frames
 from lchook.serving.http_request import BadRequestError, Incoming, Post, RequestHeaders, post_ahead
-from lchook.serving.websocket import BoundedWebSocket, ServedWebSocket
+from lchook.serving.served_websocket import ServedWebSocket
+from lchook.serving.websocket import BoundedWebSocket
 from lchook.webhook import TakePost
 
 log = Log(__name__)

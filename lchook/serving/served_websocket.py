@@ -1,0 +1,258 @@
+"""WebSockets: fair to other connections, and without a greenlet while nothing happens on them.
+
+A greenlet that waits for the next message is most of what a quiet connection weighs, and of what its next message costs. So
+after the handshake the event loop watches the socket, and a greenlet of the crew handles what comes. Writing never waits.
+
+Knows nothing of Engine.IO.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+from gevent import get_hub
+from geventwebsocket.exceptions import WebSocketError
+from geventwebsocket.websocket import MSG_ALREADY_CLOSED, MSG_SOCKET_DEAD
+
+from lchook.logs import Log
+from lchook.serving.crew import crew
+from lchook.serving.frames import (
+    BINARY,
+    CLOSE,
+    NORMAL,
+    PING,
+    PONG,
+    TEXT,
+    Frames,
+    ViolationError,
+    close_frame,
+    frame,
+)
+
+log = Log(__name__)
+
+_READ, _WRITE = 1, 2
+_LEAST_RECEIVE_BYTES = 2 * 1024
+_MOST_RECEIVE_BYTES = 64 * 1024
+# A client that always has more to read would keep all others waiting: so many frames, then they have their turn.
+_FRAMES_IN_A_ROW = 32
+# How long a client has to hang up after it was told that the connection is closed.
+HANG_UP_SECONDS = 5.0
+
+Message = str | bytes
+
+
+class ServedWebSocket:
+    """An open WebSocket that the event loop watches.
+
+    :ivar take: what is done with a message, in a greenlet of the crew; one after the other.
+    :ivar deadline: when the client must have sent its next whole message (seconds of the monotonic clock). Those who only
+        send pings, or a byte now and then, say nothing that anybody waits for; and those who do not read what they are sent
+        need not be waited for. Whoever watches the deadline calls `cut`.
+    """
+
+    __slots__ = (
+        "_drained",
+        "_ended",
+        "_frames",
+        "_gone",
+        "_handling",
+        "_patience_seconds",
+        "_reading",
+        "_receive_bytes",
+        "_socket",
+        "_unsent",
+        "_writing",
+        "closed",
+        "deadline",
+        "take",
+    )
+
+    def __init__(
+        self,
+        connection: socket.socket,
+        frames: Frames,
+        *,
+        drained: Callable[[], None],
+        gone: Callable[[ServedWebSocket], None],
+        patience_seconds: float,
+    ) -> None:
+        """`take` is to be set before anything else happens.
+
+        :param connection: the operating system's socket, which does not wait; this closes it at the end.
+        :param drained: called when a client that did not take all at once has taken it.
+        :param gone: called with this at the end, once.
+        :param patience_seconds: how long a whole message may be waited for.
+        """
+        self.take: Callable[[Message], None] = _nothing
+        self._drained = drained
+        self._gone = gone
+        self._patience_seconds = patience_seconds
+        self._socket = connection
+        self._frames = frames
+        self._receive_bytes = _LEAST_RECEIVE_BYTES
+        self._unsent: bytearray | None = None
+        self._handling = False
+        self._ended = False
+        self.closed = False
+        self.deadline = time.monotonic() + patience_seconds
+        self._writing: Any = None
+        self._reading = get_hub().loop.io(connection.fileno(), _READ)
+        self._reading.start(self._readable)
+
+    @property
+    def is_free(self) -> bool:
+        """Has the client taken all that it was sent, and was `drained` called? Before that, what is sent would overtake what
+        others keep until then."""
+        return self._unsent is None
+
+    def send(self, message: Message) -> None:
+        """Send one message. Does not wait: what the client does not take now is kept. Ask `is_free` before.
+
+        :raises WebSocketError: where the connection is closed.
+        """
+        if self.closed:
+            raise WebSocketError(MSG_ALREADY_CLOSED)
+        self._write(frame(TEXT, message.encode()) if isinstance(message, str) else frame(BINARY, message))
+
+    def close(self, code: int = NORMAL) -> None:
+        """Tell the client that this is the end. It has a few seconds to hang up."""
+        if self.closed:
+            return
+        with contextlib.suppress(WebSocketError):
+            self._write(close_frame(code))
+        self.closed = True
+        self.deadline = time.monotonic() + HANG_UP_SECONDS
+
+    def cut(self) -> None:
+        """End the connection now."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    # Reading
+
+    def _readable(self) -> None:
+        if self._handling:
+            # Somebody is at it, and waits for something. Nobody looks until they are done: the loop would call all the time.
+            self._reading.stop()
+            return
+        self._handling = True
+        crew.start_now(self._read)
+
+    def _read(self) -> None:
+        try:
+            if not self._read_some():
+                self._end()
+        except ViolationError as violation:
+            log.warning("a WebSocket is closed: its client broke the protocol", code=violation.code)
+            self.close(violation.code)
+            self._end()
+        except Exception:
+            log.exception("handling what a WebSocket brought failed; it is closed")
+            self._end()
+        finally:
+            self._handling = False
+            if not self._ended and not self._reading.active:
+                self._reading.start(self._readable)
+
+    def _read_some(self) -> bool:
+        """Handle what is there; tells whether more may come."""
+        try:
+            data = self._socket.recv(self._receive_bytes)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        if not data:
+            return False
+        self._receive_bytes = _LEAST_RECEIVE_BYTES if len(data) < self._receive_bytes else _MOST_RECEIVE_BYTES
+        frames = self._frames
+        frames.feed(data)
+        in_a_row = 0
+        while (event := frames.next()) is not None:
+            opcode, payload = event
+            if opcode in (TEXT, BINARY):
+                if not self.closed:
+                    if self._unsent is None:
+                        self.deadline = time.monotonic() + self._patience_seconds
+                    self.take(payload)  # type: ignore[arg-type]  # of these two opcodes it is no number
+                if self.closed and self._unsent is None:
+                    return False
+            elif opcode == PING and not self.closed and self._unsent is None:
+                with contextlib.suppress(WebSocketError):
+                    self._write(frame(PONG, payload))  # type: ignore[arg-type]
+            elif opcode == CLOSE:
+                self.close(payload)  # type: ignore[arg-type]
+                return False
+            in_a_row += 1
+            if in_a_row % _FRAMES_IN_A_ROW == 0:
+                gevent.sleep(0)
+        return True
+
+    def _end(self) -> None:
+        if self._ended:
+            return
+        self._ended = self.closed = True
+        for watcher in (self._reading, self._writing):
+            if watcher is not None:
+                watcher.stop()
+                watcher.close()
+        with contextlib.suppress(OSError):
+            # With something left to read, a close would take back what was sent last.
+            self._socket.recv(_MOST_RECEIVE_BYTES)
+        self._socket.close()
+        gone = self._gone
+        # Nothing is left to be collected.
+        self.take = self._drained = self._gone = _nothing
+        self._frames, self._unsent = Frames(0), None
+        gone(self)
+
+    # Writing
+
+    def _write(self, data: bytes) -> None:
+        if self._unsent is not None:
+            # Only the close comes here: for all else, `is_free` is asked.
+            self._unsent += data
+            return
+        try:
+            sent = self._socket.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            self.cut()
+            raise WebSocketError(MSG_SOCKET_DEAD) from error
+        if sent < len(data):
+            self._unsent = bytearray(data[sent:])
+            self._writing = self._writing or get_hub().loop.io(self._socket.fileno(), _WRITE)
+            self._writing.start(self._writable)
+
+    def _writable(self) -> None:
+        try:
+            del self._unsent[: self._socket.send(self._unsent)]  # type: ignore[union-attr,arg-type]
+        except BlockingIOError:
+            return
+        except OSError:
+            self._unsent = bytearray()
+            self.cut()
+        if not self._unsent:
+            self._writing.stop()
+            crew.start(self._drain)
+
+    def _drain(self) -> None:
+        if self._ended:
+            return
+        if self._unsent:
+            # The connection was closed meanwhile, and that is still to be said.
+            self._writing.start(self._writable)
+            return
+        self._unsent = None
+        self._drained()
+
+
+def _nothing(*_: object) -> None:
+    """What is done for a connection that is gone."""
