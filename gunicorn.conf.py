@@ -7,6 +7,7 @@ from gevent import monkey
 
 monkey.patch_all()
 
+import gc
 import re
 import resource
 import sys
@@ -53,6 +54,11 @@ class OneLine(SafeAtoms):  # type: ignore[misc]  # gunicorn has no types
 
 class OneLineLogger(Logger):  # type: ignore[misc]
     atoms_wrapper_class = OneLine
+
+
+def pre_fork(server: object, worker: object) -> None:
+    """What is loaded by now stays. The worker's collections would write to all of it, and then it is no longer shared."""
+    gc.freeze()
 
 
 logger_class = OneLineLogger
