@@ -128,11 +128,6 @@ class Incoming:
         """So many bytes are done with."""
         self.ahead = self.ahead[count:]
 
-    def some(self) -> bytes:
-        """What is there, or what comes next; empty where the connection ends."""
-        data, self.ahead = self.ahead, b""
-        return data or self._receive(_MOST_RECEIVE_BYTES)
-
     def read(self, count: int) -> bytes:
         """So many bytes, or fewer where the connection ends before."""
         self._let_others_in()

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from gevent.lock import RLock
 from geventwebsocket.exceptions import WebSocketError
 from geventwebsocket.websocket import MSG_ALREADY_CLOSED, MSG_SOCKET_DEAD, WebSocket
 
@@ -39,7 +40,7 @@ class BoundedWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has
     for one that is called back; `receive` for one that waits, and keeps the handler's greenlet.
     """
 
-    __slots__ = ("_frames", "served")
+    __slots__ = ("_frames", "_writing")
 
     # Set by the worker from the settings.
     max_bytes = 1_000_000
@@ -50,7 +51,8 @@ class BoundedWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has
         self.closed = False  # type: ignore[misc]
         self.handler = handler  # type: ignore[misc]
         self._frames = Frames(self.max_bytes)
-        self.served: ServedWebSocket | None = None
+        # A pong must not come between the pieces of a message that another greenlet is sending.
+        self._writing = RLock()
 
     @property
     def can_be_served(self) -> bool:
@@ -64,8 +66,8 @@ class BoundedWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has
         """
         self.handler.open_websocket()
         self.closed = True  # type: ignore[misc]
-        self.served = self.handler.hand_over(self._frames, drained=drained, gone=gone)
-        return self.served
+        served: ServedWebSocket = self.handler.hand_over(self._frames, drained=drained, gone=gone)
+        return served
 
     def receive(self) -> Message | None:
         """The next message, or `None` where the connection is closed or its client broke the protocol."""
@@ -123,7 +125,8 @@ class BoundedWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has
         if self.closed:
             raise WebSocketError(MSG_ALREADY_CLOSED)
         try:
-            self.handler.open_websocket()
-            self.handler.socket.sendall(data)
+            with self._writing:
+                self.handler.open_websocket()
+                self.handler.socket.sendall(data)
         except OSError as error:
             raise WebSocketError(MSG_SOCKET_DEAD) from error
