@@ -10,6 +10,7 @@ RUN_BY = {
     "make lint": "tests/docs/test_commands.py::test_make_knows_what_the_pages_name",
     "make format": "tests/docs/test_commands.py::test_make_knows_what_the_pages_name",
     "make requirements": "tests/docs/test_commands.py::test_make_knows_what_the_pages_name",
+    "python -m tests.upstream": "tests/upstream/test_tools.py::test_the_command_says_that_all_is_well_or_what_to_read",
     "pip install -r requirements.txt": ".ci/runtime-alone",
     "gunicorn wsgi:app": ".ci/runtime-alone",
     "gunicorn --access-logfile - wsgi:app": "tests/live/test_start.py::test_gunicorns_access_log_has_webhooks_and_polls",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.metadata
 import re
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,42 +73,49 @@ def read(table: Path = TABLE) -> tuple[dict[str, Library], list[Pin]]:
 
 
 def difference(pin: Pin, libraries: dict[str, Library]) -> str | None:
-    """What is to be done where a pin's part is not what it was; `None` where it is."""
-    place = what = None
-    if pin.tested_by is not None:
-        if not _exists(pin.name):
-            what = "is gone"
-    else:
-        try:
-            part = source.find(pin.name)
-        except source.NotFoundError as error:
-            what = f"is gone ({error})"
-        else:
-            place = f"{part.file}:{part.line}"
-            if not pin.hash:
-                what = "has a pin without a hash"
-            elif part.fingerprint != pin.hash:
-                what = "is not what LCH was written against"
-    if what is None:
-        return None
+    """What is to be read and done where a pin's part is not what it was; `None` where it is."""
+    then = f"python -m tests.upstream --write {pin.name}"
+    place = ""
+    try:
+        if pin.tested_by is not None:
+            _import(pin.name)
+            return None
+        part = source.find(pin.name)
+        if part.fingerprint == pin.hash:
+            return None
+        place = f"\n  read     {part.file}:{part.line}"
+        what = "is not what LCH was written against" if pin.hash else "has a pin without a hash"
+    except (source.NotFoundError, ImportError, AttributeError) as error:
+        what = f"is gone ({error})"
+        then = "take the pin out of pins.toml, or have it name what took its place"
     library = libraries.get(pin.package)
-    lines = [f"{pin.name} {what}."]
-    if library is not None:
-        lines.append(f"  library  {library.distribution} {library.installed} is installed, {library.version} was read")
-    if place is not None:
-        lines.append(f"  read     {place}")
-    lines.append(f"  ours     {', '.join(pin.used_by)}")
-    lines.append(f"  check    {pin.why}")
-    lines.append(f"  then     python -m tests.upstream --write {pin.name}")
-    return "\n".join(lines)
+    versions = (
+        f"\n  library  {library.distribution} {library.installed} is installed, {library.version} was read"
+        if library
+        else ""
+    )
+    return (
+        f"{pin.name} {what}.{versions}{place}\n  ours     {', '.join(pin.used_by)}\n  check    {pin.why}\n  then     {then}"
+    )
 
 
-def write(names: set[str], table: Path = TABLE) -> None:
-    """Put the hashes of what is installed into the table, for these pins. A library all of whose pins are right by then
-    counts as read in the version that is installed. All else in the table stays as it is."""
+def changed(names: Sequence[str], table: Path = TABLE) -> dict[str, str]:
+    """The fingerprints of parts that are there and not what they were: those with these names, those in these modules and
+    classes, or all where none is named."""
+    found = {}
+    for pin in read(table)[1]:
+        if pin.tested_by is None and (not names or any(f"{pin.name}.".startswith(f"{name}.") for name in names)):
+            with contextlib.suppress(source.NotFoundError):
+                if (fingerprint := source.find(pin.name).fingerprint) != pin.hash:
+                    found[pin.name] = fingerprint
+    return found
+
+
+def write(fingerprints: dict[str, str], table: Path = TABLE) -> None:
+    """Put fingerprints into the table. A library whose pins are all right by then counts as read in the installed version.
+    The rest of the table stays as it is."""
     text = table.read_text(encoding="utf-8")
-    for name in sorted(names):
-        fingerprint = source.find(name).fingerprint
+    for name, fingerprint in fingerprints.items():
         row = re.compile(rf'^(name = "{re.escape(name)}"\nhash = )"[^"\n]*"$', re.MULTILINE)
         text, count = row.subn(rf'\g<1>"{fingerprint}"', text)
         if count != 1:
@@ -120,14 +129,13 @@ def write(names: set[str], table: Path = TABLE) -> None:
     table.write_text(text, encoding="utf-8")
 
 
-def _exists(name: str) -> bool:
+def _import(name: str) -> object:
+    """:raises ImportError: where there is no such module. :raises AttributeError: where it has no such part."""
     module = source.module_of(name)
     if module is None:
-        return False
+        raise ImportError("there is no such module")
     _, members = module
-    value = importlib.import_module(name.removesuffix("." + ".".join(members)) if members else name)
+    value: object = importlib.import_module(".".join(name.split(".")[: -len(members) or None]))
     for member in members:
-        if not hasattr(value, member):
-            return False
         value = getattr(value, member)
-    return True
+    return value

@@ -116,6 +116,7 @@ class _Reader:
         self._module = module
         self._classes = {f"{each.name}.{node.name}": (each, node) for each in modules for node in each.classes}
         self._mentioned = {node.attr for node in ast.walk(module.tree) if isinstance(node, ast.Attribute)}
+        self._names: dict[ast.ClassDef, set[str]] = {}
         # Our top-level names: what begins so is no library's.
         self._ours = {each.name.partition(".")[0] for each in modules}
 
@@ -179,6 +180,8 @@ class _Reader:
 
     def _names_of(self, module: Module, node: ast.ClassDef) -> set[str]:
         """What a class of ours, or one of ours below it, defines."""
+        if node in self._names:
+            return self._names[node]
         names = {name for name, _ in self._own(node)}
         names |= {
             each.target.id for each in node.body if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)
@@ -187,6 +190,7 @@ class _Reader:
             name = module.dotted(base)
             if name in self._classes:
                 names |= self._names_of(*self._classes[name])
+        self._names[node] = names
         return names
 
     # Replacements from outside

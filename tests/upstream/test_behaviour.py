@@ -328,8 +328,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 def _environments(url: str) -> dict[str, Any]:
-    found: dict[str, Any] = requests.Session().merge_environment_settings(url, {}, None, None, None)
-    return found
+    return dict(requests.Session().merge_environment_settings(url, {}, None, None, None))
 
 
 def test_without_anything_in_the_environment_there_is_no_proxy_and_certificates_are_checked(
@@ -451,7 +450,8 @@ def test_rubbish_is_an_error_that_lch_catches(token: str) -> None:
 
 
 def test_retry_with_none_left_tries_once() -> None:
-    tries, failures = [], []
+    tries: list[int] = []
+    failures: list[Exception] = []
 
     def fail() -> None:
         tries.append(1)

@@ -5,13 +5,19 @@ from __future__ import annotations
 import ast
 import importlib
 import itertools
+import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import engineio
 import pytest
 
+from tests.support.tools import ROOT
 from tests.upstream import pins, source
+from tests.upstream.__main__ import main
 from tests.upstream.reliance import Module, modules_in, reliances
 
 _numbers = itertools.count()
@@ -222,7 +228,7 @@ def test_what_stands_on_a_library_is_found(text: str, found: list[str]) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "class Ours:\n    def __init__(self): self._a = 1\n    def f(self): return self._a(self._b())\n    def _b(self): ...",
+        "class Ours:\n    def __init__(self): self._a = 1\n    def f(self): self._a(self._b())\n    def _b(self): ...",
         "class Ours:\n    _a: int\n    def f(self): return self._a",
         "class One:\n    _a = 1\nclass Two(One):\n    def f(self): return self._a",
         "from ours import other\nother._part = other._whole",
@@ -315,26 +321,57 @@ def test_what_has_changed_is_told_with_what_to_read(table: tuple[Path, str]) -> 
     assert "is gone" in (pins.difference(untested, libraries) or "")
 
 
-def test_writing_changes_hashes_and_when_all_are_right_the_version(table: tuple[Path, str]) -> None:
+def test_writing_changes_hashes_and_when_all_are_right_the_version(
+    table: tuple[Path, str], capsys: pytest.CaptureFixture[str]
+) -> None:
     path, name = table
     before = path.read_text(encoding="utf-8")
-    pins.write({f"{name}.Base.limit"}, path)
+    assert main(["--write", f"{name}.Base", f"{name}.wa"], path) == 1
     libraries, (limit, way) = pins.read(path)
     assert pins.difference(limit, libraries) is None
     assert pins.difference(way, libraries) is not None
     assert libraries[name].version == "0.1"
 
-    pins.write({f"{name}.way"}, path)
-    libraries, table_pins = pins.read(path)
-    assert [pins.difference(pin, libraries) for pin in table_pins] == [None, None]
-    assert libraries[name].version == pytest.__version__
+    assert main(["--write"], path) == 0
+    assert capsys.readouterr().out.endswith("all 2 pins hold\n")
+    assert pins.read(path)[0][name].version == pytest.__version__
     changed = set(path.read_text(encoding="utf-8").splitlines()) - set(before.splitlines())
     assert sorted(line.partition(" ")[0] for line in changed) == [name, "hash", "hash"]
+
+
+def test_what_is_gone_stays_in_the_table_until_somebody_takes_it_out(
+    table: tuple[Path, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, name = table
+    path.write_text(path.read_text(encoding="utf-8").replace(f"{name}.way", f"{name}.gone"), encoding="utf-8")
+    assert main(["--write"], path) == 1
+    told = capsys.readouterr().out
+    assert f"{name}.gone is gone" in told
+    assert "take the pin out" in told
+    assert f"{name}.Base.limit" not in told
 
 
 def test_writing_what_is_not_in_the_table_changes_nothing(table: tuple[Path, str]) -> None:
     path, name = table
     before = path.read_text(encoding="utf-8")
     with pytest.raises(ValueError, match="once"):
-        pins.write({f"{name}.ONE"}, path)
+        pins.write({f"{name}.ONE": "0"}, path)
     assert path.read_text(encoding="utf-8") == before
+
+
+def test_the_command_says_that_all_is_well_or_what_to_read(tmp_path: Path) -> None:
+    def run(**environment: str) -> tuple[int, str]:
+        command = [sys.executable, "-m", "tests.upstream"]
+        ended = subprocess.run(command, cwd=ROOT, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True)
+        return ended.returncode, ended.stdout
+
+    assert run() == (0, f"all {len(pins.read()[1])} pins hold\n")
+
+    shutil.copytree(Path(engineio.__file__).parent, tmp_path / "engineio")
+    changed = tmp_path / "engineio" / "socket.py"
+    changed.write_text(changed.read_text(encoding="utf-8").replace("_send_ping", "_ping"), encoding="utf-8")
+    code, told = run(PYTHONPATH=str(tmp_path))
+    assert code == 1
+    assert "engineio.socket.Socket._send_ping is gone" in told
+    assert "engineio.socket.Socket.schedule_ping is not what LCH was written against" in told
+    assert told.count("  check ") == 2
