@@ -144,6 +144,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         connection_rates=Rates(settings.connection_rate),
         customer_rates=Rates(settings.customer_rate),
         max_message_bytes=settings.max_message_bytes,
+        forward_fields=settings.forward_fields,
         close=guard.close,
         unsent=guard.unsent,
         metrics=metrics,

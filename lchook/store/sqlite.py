@@ -18,6 +18,7 @@ from pathlib import Path
 
 from lchook.logs import Log
 from lchook.store import (
+    REMEMBER_OUTCOME_SECONDS,
     REMEMBER_SECONDS,
     Arrival,
     Bell,
@@ -43,6 +44,9 @@ CREATE INDEX letters_of_customer ON letters (customer, number);
 CREATE TABLE seen (fingerprint TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE to_dms (key TEXT PRIMARY KEY, at REAL NOT NULL, process TEXT NOT NULL, outcome TEXT) WITHOUT ROWID;
 """
+# So that what is forgotten is found among a day's messages. Files of versions before this one get it, and those versions can
+# do with it, so the format is the same.
+_INDEX = "CREATE INDEX IF NOT EXISTS to_dms_by_time ON to_dms (at)"
 # Another process holds the file for less than this, or something is wrong.
 _BUSY_SECONDS = 2.0
 _EXPIRE_AT_ONCE = 1000
@@ -157,9 +161,10 @@ class SqliteStore:
     def leave(self, customer_id: str, *, waiting: bool) -> None:
         """There is only this instance."""
 
-    def clear(self, customer_id: str) -> int:
+    def clear(self, customer_id: str, *, seconds_ago: float = 0.0) -> int:
+        before = self._clock() - seconds_ago
         with self._statement() as db:
-            return db.execute("DELETE FROM letters WHERE customer = ?", (customer_id,)).rowcount
+            return db.execute("DELETE FROM letters WHERE customer = ? AND at <= ?", (customer_id, before)).rowcount
 
     def pass_on(self, customer_id: str, text: str) -> None:
         """There is only this instance."""
@@ -168,7 +173,7 @@ class SqliteStore:
         now = self._clock()
         with self._transaction() as db:
             db.execute("DELETE FROM seen WHERE at < ?", (now - REMEMBER_SECONDS,))
-            db.execute("DELETE FROM to_dms WHERE at < ?", (now - REMEMBER_SECONDS,))
+        self._forget_outcomes(now - REMEMBER_OUTCOME_SECONDS)
         expired = 0
         while True:
             with self._transaction() as db:
@@ -180,6 +185,15 @@ class SqliteStore:
             expired += count
             if count < _EXPIRE_AT_ONCE:
                 return expired
+
+    def _forget_outcomes(self, before: float) -> None:
+        count = _EXPIRE_AT_ONCE
+        while count == _EXPIRE_AT_ONCE:
+            with self._transaction() as db:
+                count = db.execute(
+                    "DELETE FROM to_dms WHERE key IN (SELECT key FROM to_dms WHERE at < ? ORDER BY at LIMIT ?)",
+                    (before, _EXPIRE_AT_ONCE),
+                ).rowcount
 
     # Messages to DMS
 
@@ -194,7 +208,7 @@ class SqliteStore:
             marked = db.execute(
                 "INSERT INTO to_dms VALUES (?1, ?2, ?3, NULL)"
                 " ON CONFLICT (key) DO UPDATE SET at = ?2, process = ?3, outcome = NULL WHERE at < ?4",
-                (key, now, f"{self._process} {ticket}", now - REMEMBER_SECONDS),
+                (key, now, f"{self._process} {ticket}", now - REMEMBER_OUTCOME_SECONDS),
             )
             return Arrival("first", turn=True) if marked.rowcount else self._known(db, key, ticket)
 
@@ -208,7 +222,10 @@ class SqliteStore:
         if key is None:
             return
         if outcome is not None:
-            self._writes.run(lambda db: db.execute("UPDATE to_dms SET outcome = ? WHERE key = ?", (outcome, key)))
+            # Whose message it was counts no more, and need not be kept for a day.
+            self._writes.run(
+                lambda db: db.execute("UPDATE to_dms SET outcome = ?, process = '' WHERE key = ?", (outcome, key))
+            )
         else:
             self._writes.run(
                 lambda db: db.execute(
@@ -323,6 +340,7 @@ class SqliteStore:
                 f"{self._path} has format {version}, and this version of LCH knows format {_FORMAT}: "
                 "start the version that wrote it, or name another file in STORE_URL"
             )
+        db.execute(_INDEX)
         db.execute("COMMIT")
 
     def _drop(self) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lchook.store import REMEMBER_SECONDS, Bell, Removal, StoreError, UnknownFormatError
+from lchook.store import REMEMBER_OUTCOME_SECONDS, REMEMBER_SECONDS, Bell, Removal, StoreError, UnknownFormatError
 from lchook.store.group_commit import GroupCommit
 from lchook.store.sqlite import SqliteStore
 from tests.unit.conftest import Clock, start_thread
@@ -64,11 +64,15 @@ def test_repeats_are_forgotten_in_time(create: Create, clock: Clock) -> None:
     store.arrive("c", "1", "key")
     clock.now += REMEMBER_SECONDS - 1
     assert not store.put("c", "1", "fingerprint").kept
-    assert store.arrive("c", "2", "key").state == "pending"
     clock.now += 2
     assert store.put("c", "1", "fingerprint").kept
+    store.expire()
+    assert store.arrive("c", "2", "key").state == "pending"
+    clock.now += REMEMBER_OUTCOME_SECONDS - REMEMBER_SECONDS - 2
+    assert store.arrive("c", "2", "key").state == "pending"
+    clock.now += 2
     assert store.arrive("c", "2", "key").state == "first"
-    clock.now += REMEMBER_SECONDS + 1
+    clock.now += REMEMBER_OUTCOME_SECONDS + 1
     store.expire()
     with sqlite3.connect(store._path) as db:  # type: ignore[arg-type]
         assert db.execute("SELECT (SELECT count(*) FROM seen), (SELECT count(*) FROM to_dms)").fetchone() == (0, 0)
