@@ -193,3 +193,41 @@ def test_it_tells_a_letters_number_and_which_waits_before_it(tmp_path: Path) -> 
     store.remove([Removal("c", [second.number, third.number], last=True)])
     assert store.put("c", "5", None).before == 0
     store.close()
+
+
+def test_a_file_of_the_version_before_is_used_and_what_is_forgotten_in_it_is_found_without_a_scan(
+    create: Create, path: Path, clock: Clock
+) -> None:
+    path.parent.mkdir()
+    with sqlite3.connect(path) as db:
+        # As that version made it.
+        db.executescript("""
+            PRAGMA journal_mode = WAL;
+            CREATE TABLE letters (
+                number INTEGER PRIMARY KEY AUTOINCREMENT, customer TEXT NOT NULL, at REAL NOT NULL, text TEXT NOT NULL
+            );
+            CREATE INDEX letters_of_customer ON letters (customer, number);
+            CREATE TABLE seen (fingerprint TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID;
+            CREATE TABLE to_dms (key TEXT PRIMARY KEY, at REAL NOT NULL, process TEXT NOT NULL, outcome TEXT) WITHOUT ROWID;
+            PRAGMA user_version = 1;
+        """)
+        db.execute("INSERT INTO letters (customer, at, text) VALUES ('c', ?, '1')", (clock.now,))
+        db.executemany(
+            "INSERT INTO to_dms VALUES (?, ?, 'another 1', '{}')",
+            [
+                (f"{number:032x}", clock.now - number)
+                for number in range(REMEMBER_OUTCOME_SECONDS - 10, REMEMBER_OUTCOME_SECONDS + 2500)
+            ],
+        )
+    db.close()
+
+    store = create()
+    assert texts(store) == ["1"]
+    store.expire()
+    with sqlite3.connect(path) as db:
+        assert db.execute("SELECT count(*), min(at) FROM to_dms").fetchone() == (11, clock.now - REMEMBER_OUTCOME_SECONDS)
+        plan = db.execute("EXPLAIN QUERY PLAN SELECT key FROM to_dms WHERE at < 1 ORDER BY at LIMIT 9").fetchall()
+        assert "USING COVERING INDEX to_dms_by_time" in plan[0][3]
+        # The version before still takes it.
+        assert db.execute("PRAGMA user_version").fetchone() == (1,)
+    db.close()
