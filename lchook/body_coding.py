@@ -77,6 +77,9 @@ def text_of(body: bytes, content_type: str | None = None) -> str:
 
 
 def _unicode(body: bytes) -> str:
+    # Nearly all are UTF-8 without a mark. In the others what follows the bracket is a zero.
+    if body[:1] == b"{" and body[1:2] != b"\0":
+        return body.decode()
     return body.decode(json.detect_encoding(body)).removeprefix("\ufeff")
 
 

@@ -22,12 +22,12 @@ _BAD_IN_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _HEADERS = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\x00-\x08\x0a-\x1f\x7f]*\r\n){1,100}\r\n")
 # Those that say how a post is to be read; and who sends it.
 _THAT_COUNT = re.compile(
-    rb"\n(authorization|content-(?:length|type|encoding)|transfer-encoding|connection|expect|upgrade):"
+    rb"\n(authorization|content-(?:length|encoding|type(?=:[^\r]*charset))|transfer-encoding|connection|expect|upgrade):"
     rb"[ \t]*([^\r]*?)[ \t]*\r",
     re.IGNORECASE,
 )
 _UNUSUAL = frozenset({b"transfer-encoding", b"content-encoding", b"expect", b"upgrade"})
-_IN_UTF_8 = re.compile(rb"charset=\"?utf-?8\"?$")
+_IN_UTF_8 = re.compile(rb"charset=\"?utf-?8\"?$", re.IGNORECASE)
 
 
 class BadRequestError(ValueError):
@@ -193,7 +193,7 @@ def post_ahead(incoming: Incoming, request_line: bytes, most_body_bytes: int) ->
     length = headers.get(b"content-length", b"")
     if headers.get(b"connection", b"keep-alive").lower() != b"keep-alive" or not length.isdigit() or len(length) > 9:
         return None
-    if b"charset" in (content_type := headers.get(b"content-type", b"").lower()) and not _IN_UTF_8.search(content_type):
+    if b"content-type" in headers and not _IN_UTF_8.search(headers[b"content-type"]):
         return None
     size = end + int(length)
     if int(length) > most_body_bytes or not incoming.wait_for(size):
