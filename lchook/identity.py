@@ -83,9 +83,6 @@ class Doorkeeper:
             return Identity(claim.customer_id, None, proven=True, expires_at=claim.expires_at)
 
         session = fields.get("session")
-        if isinstance(session, (int, float)):
-            # Made by Date.now() or Math.random().
-            session = customer_key(session)
         has_session = isinstance(session, str) and 0 < len(session) <= _MOST_SESSION_CHARACTERS
         unnamed_id = self._unnamed_id(session if has_session else None, address, browser)
         customer_id = customer_key(fields.get("customer_id"))

@@ -50,6 +50,8 @@ _INDEX = "CREATE INDEX IF NOT EXISTS to_dms_by_time ON to_dms (at)"
 # Another process holds the file for less than this, or something is wrong.
 _BUSY_SECONDS = 2.0
 _EXPIRE_AT_ONCE = 1000
+# About 150 MB, and ten messages a second all day. Where there are more, the oldest are forgotten sooner.
+_MOST_OUTCOMES = 1_000_000
 
 
 class SqliteStore:
@@ -74,6 +76,8 @@ class SqliteStore:
         self._lock = threading.Lock()
         self._opened = False
         self._db: sqlite3.Connection | None = None
+        # How many outcomes are remembered, nearly: to count them takes long.
+        self._outcomes = 0
         self._inode: tuple[int, int] | None = None
         # The file, opened besides SQLite, to see cheaply whether it still has a name.
         self._file: int | None = None
@@ -173,7 +177,7 @@ class SqliteStore:
         now = self._clock()
         with self._transaction() as db:
             db.execute("DELETE FROM seen WHERE at < ?", (now - REMEMBER_SECONDS,))
-        self._forget_outcomes(now - REMEMBER_OUTCOME_SECONDS)
+        self._forget_outcomes(now)
         expired = 0
         while True:
             with self._transaction() as db:
@@ -186,14 +190,16 @@ class SqliteStore:
             if count < _EXPIRE_AT_ONCE:
                 return expired
 
-    def _forget_outcomes(self, before: float) -> None:
+    def _forget_outcomes(self, now: float) -> None:
         count = _EXPIRE_AT_ONCE
         while count == _EXPIRE_AT_ONCE:
+            seconds = REMEMBER_OUTCOME_SECONDS if self._outcomes <= _MOST_OUTCOMES else REMEMBER_SECONDS
             with self._transaction() as db:
                 count = db.execute(
                     "DELETE FROM to_dms WHERE key IN (SELECT key FROM to_dms WHERE at < ? ORDER BY at LIMIT ?)",
-                    (before, _EXPIRE_AT_ONCE),
+                    (now - seconds, _EXPIRE_AT_ONCE),
                 ).rowcount
+                self._outcomes -= count
 
     # Messages to DMS
 
@@ -210,6 +216,7 @@ class SqliteStore:
                 " ON CONFLICT (key) DO UPDATE SET at = ?2, process = ?3, outcome = NULL WHERE at < ?4",
                 (key, now, f"{self._process} {ticket}", now - REMEMBER_OUTCOME_SECONDS),
             )
+            self._outcomes += marked.rowcount
             return Arrival("first", turn=True) if marked.rowcount else self._known(db, key, ticket)
 
         arrival: Arrival = self._writes.run(work)
@@ -311,6 +318,7 @@ class SqliteStore:
         try:
             # First of all: a file of another version stays as it is, to the byte.
             self._migrate(db)
+            (self._outcomes,) = db.execute("SELECT count(*) FROM to_dms").fetchone()
             db.execute("PRAGMA journal_mode = WAL")
             db.execute(f"PRAGMA synchronous = {self._synchronous}")
             if self._path is not None:

@@ -308,15 +308,6 @@ def test_2_a_client_resumes_with_a_number_as_its_id(field: Field, number: int) -
     assert got["text"] == "kept"
 
 
-def test_2_a_session_that_is_a_number_is_a_session(field: Field, number: int) -> None:
-    with field.client(auth={"customer_id": "", "session": number}) as client:
-        client.call("clientMessage", {**A, "customer_id": ""})
-        anonymous = field.dms.bodies[-1]["customer_id"]
-    assert field.post(json.dumps({"customer_id": anonymous, "type": "text", "message_id": 1, "text": ["later"]}).encode()).ok
-    with field.client(auth={"customer_id": "", "session": str(number)}) as client:
-        client.wait_for_messages(1)
-
-
 def test_2_a_token_is_for_a_customer_whose_id_is_sent_as_a_number() -> None:
     secret = "of the site's own backend, long enough"
     with ExitStack() as stack:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lchook.store import REMEMBER_OUTCOME_SECONDS, REMEMBER_SECONDS, Bell, Removal, StoreError, UnknownFormatError
+from lchook.store import REMEMBER_OUTCOME_SECONDS, REMEMBER_SECONDS, Bell, Removal, StoreError, UnknownFormatError, sqlite
 from lchook.store.group_commit import GroupCommit
 from lchook.store.sqlite import SqliteStore
 from tests.unit.conftest import Clock, start_thread
@@ -231,3 +231,26 @@ def test_a_file_of_the_version_before_is_used_and_what_is_forgotten_in_it_is_fou
         # The version before still takes it.
         assert db.execute("PRAGMA user_version").fetchone() == (1,)
     db.close()
+
+
+def test_of_very_many_messages_the_oldest_are_forgotten_sooner(
+    create: Create, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "_MOST_OUTCOMES", 500)
+    monkeypatch.setattr(sqlite, "_EXPIRE_AT_ONCE", 10)
+    store = create()
+    for number in range(520):
+        store.arrive("c", str(number), f"old {number}")
+        store.finish("c", str(number), f"old {number}", "{}")
+        clock.now += 1
+    store.expire()
+    assert store.arrive("c", "1", "old 0").state == "done", "it is younger than a webhook's repeats"
+    clock.now += REMEMBER_SECONDS - 500
+    again = create()
+    again.expire()
+    assert [again.arrive("c", "1", f"old {number}").state for number in (0, 19, 20, 519)] == [
+        "first",
+        "first",
+        "done",
+        "done",
+    ]
