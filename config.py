@@ -70,6 +70,8 @@ class Settings:
     max_message_bytes: int = 1_000_000
     # Messages of one customer that may wait for DMS. A person never gets there; a runaway script does.
     max_queue_length: int = 100
+    # Fields of clients' messages that go to DMS besides those that it is known to take.
+    forward_fields: tuple[str, ...] = ()
     # Reverse proxies before LCH: so many entries of X-Forwarded-For, from the right, are theirs and can be believed.
     proxy_hops: int = 0
     # Packets from one socket, messages for one customer, connections from one address; each a second, ten times that
@@ -175,6 +177,13 @@ def _one_of(*choices: str) -> Callable[[str], str]:
     return parse
 
 
+def _field_names(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not names or not all(name.isprintable() and len(name) <= 64 for name in names):
+        raise ValueError
+    return names
+
+
 def _secret(text: str) -> str:
     if len(text) < _LEAST_SECRET_CHARACTERS:
         raise ValueError
@@ -264,6 +273,7 @@ _VARIABLES: tuple[tuple[str, Callable[[str], Any], str], ...] = (
     ("PING_TIMEOUT", _seconds(0.5, 300), "seconds, 0.5 to 300"),
     ("MAX_MESSAGE_BYTES", _whole(1_000, 100_000_000), "bytes, 1000 to 100000000"),
     ("MAX_QUEUE_LENGTH", _whole(1, 100_000), "a number of messages, 1 to 100000"),
+    ("FORWARD_FIELDS", _field_names, "names of fields, separated by commas"),
     ("PROXY_HOPS", _whole(0, 10), "the number of reverse proxies before LCH, 0 to 10"),
     ("SOCKET_RATE", _rate, "packets a second, 0 for no limit"),
     ("CUSTOMER_RATE", _rate, "messages a second, 0 for no limit"),

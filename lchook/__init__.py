@@ -12,13 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, Response
+from flask import Flask
 from gevent import monkey
-from werkzeug.exceptions import HTTPException, InternalServerError
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import config
-from lchook import cli, console, health, webhook
+from lchook import cli, console, health, http_errors, webhook
 from lchook.chat import FORWARDING_FAILED, Chat
 from lchook.dms import DmsClient
 from lchook.draining import Draining
@@ -144,6 +143,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         connection_rates=Rates(settings.connection_rate),
         customer_rates=Rates(settings.customer_rate),
         max_message_bytes=settings.max_message_bytes,
+        forward_fields=settings.forward_fields,
         close=guard.close,
         unsent=guard.unsent,
         metrics=metrics,
@@ -180,7 +180,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     if settings.proxy_hops:
         hops = settings.proxy_hops
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
-    app.register_error_handler(Exception, _error_as_json)
+    http_errors.register(app, metrics)
     cli.register(app)
     _warn(settings)
     return app
@@ -225,16 +225,6 @@ def _origins(settings: config.Settings) -> str | list[str] | Callable[[str | Non
         # The console is a page of this hook's own.
         return lambda origin, environ: origin in allowed or (origin or "").partition("://")[2] == environ.get("HTTP_HOST")
     return list(allowed)
-
-
-def _error_as_json(error: Exception) -> Response | Any:
-    if not isinstance(error, HTTPException):
-        log.exception("a request failed")
-        error = InternalServerError("internal error")
-    response = error.get_response()
-    response.data = json.dumps({"error": error.description})
-    response.content_type = "application/json"
-    return response
 
 
 def _warn(settings: config.Settings) -> None:

@@ -9,7 +9,7 @@ import heapq
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +34,8 @@ _MOST_CUSTOMERS = 50
 # A client that has itself sent things and does not read them must not fill the memory: no echo while so many characters
 # wait to be sent to it.
 _MOST_UNSENT_CHARACTERS = 250_000
+# Names come from outside: so many are logged.
+_MOST_TOLD_IGNORED = 100
 
 
 @dataclass(slots=True)
@@ -57,6 +59,7 @@ class Chat(OrderedNamespace):
         connection_rates: Rates,
         customer_rates: Rates,
         max_message_bytes: int,
+        forward_fields: Sequence[str],
         close: Callable[[str], None],
         unsent: Callable[[str], int],
         metrics: Metrics,
@@ -73,6 +76,7 @@ class Chat(OrderedNamespace):
         self._connection_rates = connection_rates
         self._customer_rates = customer_rates
         self._max_message_bytes = max_message_bytes
+        self._forward_fields = forward_fields
         self._close = close
         self._unsent = unsent
         self._metrics = metrics
@@ -81,6 +85,8 @@ class Chat(OrderedNamespace):
         self._numbers = itertools.count()
         # When tokens expire, soonest first.
         self._expiries: list[tuple[float, str]] = []
+        # Names of fields that the log has said are not forwarded.
+        self._told_ignored: set[str] = set()
         # What happened, for those who run it.
         self.counts: Counter[str] = Counter()
 
@@ -147,19 +153,26 @@ class Chat(OrderedNamespace):
         return len(self._sockets)
 
     def _client_message(self, sid: str, args: list[Any], acknowledge: Acknowledge) -> None:
+        message: MessageToDms | None = None
+        came_at = time.monotonic()
+
         def done(outcome: Outcome) -> None:
             answer = outcome.as_dict()
             self._metrics.to_dms[type_label(message.type if message else None), outcome.status] += 1
+            if message is not None and message.ignored and outcome.status != "rejected":
+                answer["ignored"] = list(message.ignored)
+            if message is not None and message.type == END_OF_SESSION:
+                self._end_is_done(message, outcome, sid, came_at)
             acknowledge(answer)
             if outcome.status != "sent":
                 self._emit(sid, "serverError", FORWARDING_FAILED, answer)
 
-        message: MessageToDms | None = None
         try:
             message = dms_from_client(
                 args[0] if args else None,
                 max_bytes=self._max_message_bytes,
                 speaker=lambda claimed: self._speaker(sid, claimed),
+                forward_fields=self._forward_fields,
             )
         except MessageError as error:
             self.counts["messages_rejected"] += 1
@@ -174,10 +187,25 @@ class Chat(OrderedNamespace):
             text=Spoken(message.text),
             socket=sid,
         )
+        if message.ignored:
+            self._tell_ignored(message)
         self._to_customer.speaks_on(message.customer_id, sid)
-        if self._to_dms.submit(message, done) and message.type == END_OF_SESSION:
-            self._to_customer.clear(message.customer_id)
-        self._to_customer.send_waiting_on(message.customer_id, sid)
+        self._to_dms.submit(message, done)
+        if message.type != END_OF_SESSION:
+            self._to_customer.send_waiting_on(message.customer_id, sid)
+
+    def _end_is_done(self, message: MessageToDms, outcome: Outcome, sid: str, came_at: float) -> None:
+        """Drop what waited when the customer ended the session, if DMS has taken the end; else it is still wanted."""
+        if outcome.status == "sent" and not outcome.is_repeated:
+            self._to_customer.clear(message.customer_id, seconds_ago=time.monotonic() - came_at)
+        if sid in self._sockets:
+            self._to_customer.send_waiting_on(message.customer_id, sid)
+
+    def _tell_ignored(self, message: MessageToDms) -> None:
+        for name in message.ignored:
+            if name not in self._told_ignored and len(self._told_ignored) < _MOST_TOLD_IGNORED:
+                self._told_ignored.add(name)
+                log.warning("a field is not forwarded: FORWARD_FIELDS can name it", field=name, type=message.type)
 
     def _speaker(self, sid: str, claimed: str) -> str:
         """The customer for whom this socket speaks when it claims an id."""

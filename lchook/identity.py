@@ -12,7 +12,7 @@ import hmac
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from lchook.messages import MessageError, is_customer_id
+from lchook.messages import MessageError, customer_key
 from lchook.tokens import CustomerTokens, TokenError
 
 ANONYMOUS_PREFIX = "anon-"
@@ -78,17 +78,15 @@ class Doorkeeper:
                 claim = self._tokens.verify(fields["token"])
             except TokenError as error:
                 raise RefusedError(str(error)) from error
-            if not is_customer_id(claim.customer_id):
+            if customer_key(claim.customer_id) is None:
                 raise RefusedError("the token's sub is not acceptable as a customer's id")
             return Identity(claim.customer_id, None, proven=True, expires_at=claim.expires_at)
 
         session = fields.get("session")
         has_session = isinstance(session, str) and 0 < len(session) <= _MOST_SESSION_CHARACTERS
         unnamed_id = self._unnamed_id(session if has_session else None, address, browser)
-        customer_id = fields.get("customer_id")
-        if not is_customer_id(customer_id):
-            customer_id = None
-        elif customer_id == "":
+        customer_id = customer_key(fields.get("customer_id"))
+        if customer_id == "":
             # Only a session tells one unnamed customer from another for sure, so only with one is there something to resume.
             customer_id = unnamed_id if has_session and self._anonymous == "isolate" else None
         return Identity(customer_id, unnamed_id)

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client import Counter as PrometheusCounter
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -55,6 +56,9 @@ class Metrics(Collector):
             "Time a client took to acknowledge a message",
             buckets=_SECONDS,
             registry=self.registry,
+        )
+        self.misdirected_posts = PrometheusCounter(
+            "lch_misdirected_posts", "Posts to addresses that take none", registry=self.registry
         )
         # (type, outcome) → messages.
         self.to_dms: Counter[tuple[str, str]] = Counter()

@@ -17,6 +17,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import Any
 
+from lchook.canonical import compact_json
 from lchook.customers import Customer, JustKept, Sent
 from lchook.logs import Log
 from lchook.messages import MessageToCustomer
@@ -165,7 +166,7 @@ class ToCustomer:
             self._deliver_now(message)
             return
         name = message.payload.get("message_id")
-        text = json.dumps(message.payload, separators=(",", ":"))
+        text = compact_json(message.payload)
         kept = self._store.put(customer_id, text, fingerprint)
         if not kept.kept:
             self.counts["repeated_webhook"] += 1
@@ -198,10 +199,10 @@ class ToCustomer:
         self._hand_over(Sent(customer, 0, sid, self._clock()), text, payload)
         return True
 
-    def clear(self, customer_id: str) -> None:
-        """The customer ended the session: what waits for them is worth nothing any more."""
+    def clear(self, customer_id: str, *, seconds_ago: float = 0.0) -> None:
+        """The customer ended the session so long ago: what waited for them then is worth nothing any more."""
         try:
-            count = self._store.clear(customer_id)
+            count = self._store.clear(customer_id, seconds_ago=seconds_ago)
         except StoreError as error:
             log.error("the mailbox could not be emptied", customer=customer_id, reason=error)
             return

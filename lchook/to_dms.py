@@ -1,7 +1,7 @@
 """The flow to DMS: a customer's messages, one at a time and in the order in which they came in, once, or the sender knows.
 
-Customers do not wait for each other. A message that comes again (same customer, type and message_id) is not forwarded
-again: its sender gets the first one's outcome. With several instances the store's line says whose turn it is.
+Customers do not wait for each other. A message that comes again (same customer, type, message_id and content) is not
+forwarded again: its sender gets the first one's outcome. With several instances the store's line says whose turn it is.
 
 Knows nothing of sockets; HTTP is `dms.py`'s, second tries are `retries.py`'s.
 """
@@ -9,20 +9,21 @@ Knows nothing of sockets; HTTP is `dms.py`'s, second tries are `retries.py`'s.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import itertools
 import json
 import threading
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from lchook.canonical import compact_json
 from lchook.dms import DmsError
 from lchook.lanes import End, Lane, Waiting
 from lchook.logs import Log
 from lchook.messages import MessageToDms
 from lchook.retries import RetryingDms
+from lchook.reused_ids import ReusedIds
 from lchook.store import Store, StoreError
 
 log = Log(__name__)
@@ -30,12 +31,16 @@ log = Log(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a message. `dms_status` is DMS's last HTTP status, `error` says in words why it failed."""
+    """What became of a message. `dms_status` is DMS's last HTTP status, `error` says in words why it failed.
+
+    `is_repeated`: it is an earlier message's, of which this one is a repeat.
+    """
 
     status: Literal["sent", "failed", "rejected"]
     message_id: str | int | float | None = None
     dms_status: int | None = None
     error: str | None = None
+    is_repeated: bool = field(default=False, compare=False)
 
     def as_dict(self) -> dict[str, Any]:
         """The acknowledgement as clients get it."""
@@ -79,6 +84,7 @@ class ToDms:
         self._lanes: dict[str, Lane] = {}
         self._pending: dict[str, Waiting] = {}
         self._tickets = itertools.count(1)
+        self._reused_ids = ReusedIds()
         # Outcomes that the store could not be told yet: they hold up the lines of other instances.
         self._untold: deque[tuple[Waiting, Outcome | None]] = deque()
         self._stopping = False
@@ -93,6 +99,13 @@ class ToDms:
         if self._stopping:
             done(Outcome("rejected", error="this instance is stopping: connect again and repeat the message"))
             return False
+        if self._reused_ids.notices(message):
+            log.warning(
+                "a client gives one message_id to several messages: equal ones among them would pass for repeats",
+                customer=message.customer_id,
+                message=message.message_id,
+                type=message.type,
+            )
         lane = self._enter(message.customer_id)
         try:
             with lane.lock:
@@ -133,7 +146,7 @@ class ToDms:
 
     def _take(self, lane: Lane, message: MessageToDms, done: Done) -> tuple[Outcome | None, bool]:
         """Give the message its place. Returns its outcome if that is known now, and whether the message is new."""
-        key = _key(message)
+        key = message.key
         if key is not None and (pending := self._pending.get(key)) is not None:
             pending.done.append(done)
             return None, False
@@ -219,7 +232,8 @@ class ToDms:
     def _tell_store(self, waiting: Waiting, outcome: Outcome | None) -> None:
         text = None
         if outcome is not None:
-            text = json.dumps({name: value for name, value in outcome.as_dict().items() if value is not None})
+            # Whoever repeats the message knows its id. Of a day's messages that is a third of what is kept.
+            text = compact_json({n: v for n, v in outcome.as_dict().items() if v is not None and n != "message_id"})
         self._store.finish(waiting.message.customer_id, waiting.ticket, waiting.key, text)
 
     def _post(self, message: MessageToDms) -> Outcome:
@@ -247,14 +261,6 @@ class ToDms:
         return Outcome("failed", message.message_id, answer.status, f"DMS answered {answer.status}")
 
 
-def _key(message: MessageToDms) -> str | None:
-    """What is equal for repeats of one message: customer, type and message_id, a number not being equal to its text."""
-    if message.message_id is None:
-        return None
-    name = json.dumps([message.customer_id, message.type, message.message_id])
-    return hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
-
-
 def _without_body(waiting: Waiting) -> Waiting:
     """For a memory that may grow while the store is away."""
     return dataclasses.replace(waiting, message=dataclasses.replace(waiting.message, body=b""), done=[])
@@ -263,10 +269,12 @@ def _without_body(waiting: Waiting) -> Waiting:
 def _outcome_of(waiting: Waiting) -> Outcome:
     """What the store knows of a message that another instance had."""
     if waiting.arrival is not None and waiting.arrival.outcome is not None:
-        return Outcome(**json.loads(waiting.arrival.outcome))
+        known = {"message_id": waiting.message.message_id, **json.loads(waiting.arrival.outcome)}
+        return Outcome(**known, is_repeated=True)
     return Outcome(
         "failed",
         waiting.message.message_id,
         None,
         "the instance that had this message stopped meanwhile; DMS may have the message",
+        is_repeated=True,
     )

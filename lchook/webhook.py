@@ -5,7 +5,6 @@ Knows nothing of sockets or storage.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 
@@ -14,6 +13,8 @@ from flask_cors import cross_origin
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from config import Settings
+from lchook.body_coding import ACCEPTED_CODINGS, BodyError, decompressed
+from lchook.canonical import canonical_json, fingerprint
 from lchook.logs import Log, Spoken
 from lchook.messages import MessageError, customer_from_dms
 from lchook.metrics import Metrics, type_label
@@ -45,11 +46,18 @@ class Webhook:
         self._ticker = ticker
         self._metrics = metrics
 
-    def receive(self, authorization: str | None, read: Callable[[], bytes | None]) -> tuple[int, str | None]:
+    def receive(
+        self,
+        authorization: str | None,
+        read: Callable[[], bytes | None],
+        *,
+        content_type: str | None = None,
+        content_encoding: str | None = None,
+    ) -> tuple[int, str | None]:
         """Take one post. Returns the HTTP status, and in words what is wrong where it is not 200.
 
-        401 for a missing or bad token, 400 for what is no message, 413 for what is too large, 503 where nothing could be
-        kept.
+        401 for a missing or bad token, 400 for what is no message, 413 for what is too large, 415 for what is coded in a way
+        that is not known here, 503 where nothing could be kept.
 
         :param authorization: the header. :param read: the body, or `None` where it is larger than `max_bytes`.
         """
@@ -61,7 +69,9 @@ class Webhook:
             body = read()
             if body is None or len(body) > self.max_bytes:
                 return self._answer(413, message_type, f"the body is larger than {self.max_bytes} bytes.")
-            message = customer_from_dms(body)
+            if content_encoding:
+                body = decompressed(body, content_encoding, max_bytes=self.max_bytes)
+            message = customer_from_dms(body, content_type)
             message_type = type_label(message.type)
             name = message.payload.get("message_id")
             log.info(
@@ -71,13 +81,15 @@ class Webhook:
                 type=message.type,
                 text=Spoken(message.payload.get("text")),
             )
-            # Without a message_id, two equal webhooks may well be two messages.
-            fingerprint = hashlib.blake2b(body, digest_size=16).hexdigest() if name is not None else None
-            self._to_customer.deliver(message, fingerprint=fingerprint)
+            # Without a message_id, two equal webhooks may well be two messages. Gateways write the same one in other ways.
+            mark = fingerprint(canonical_json(message.payload)) if name is not None else None
+            self._to_customer.deliver(message, fingerprint=mark)
         except TokenError as error:
             return self._answer(401, message_type, f"{error}.")
         except MessageError as error:
             return self._answer(400, message_type, f"{error}.")
+        except BodyError as error:
+            return self._answer(error.status, message_type, f"{error}.")
         except StoreError as error:
             log.error("the message cannot be kept", customer=message.customer_id, reason=error)
             return self._answer(503, message_type, "the message could not be kept: try again later.")
@@ -113,7 +125,8 @@ def create_blueprint(settings: Settings, webhook: Webhook) -> Blueprint:
     """The routes of the webhook: `POST` for DMS, `GET` for the person who pastes the address into a browser."""
     blueprint = Blueprint("webhook", __name__)
 
-    @blueprint.post(PATH)
+    # With a slash at the end, as people and gateways write it, it is the same.
+    @blueprint.post(PATH, strict_slashes=False)
     def receive() -> Response:
         # One more than allowed: werkzeug (3.1) cuts a chunked body off at its limit, without a word.
         request.max_content_length = webhook.max_bytes + 1
@@ -127,7 +140,12 @@ def create_blueprint(settings: Settings, webhook: Webhook) -> Blueprint:
             except RequestEntityTooLarge:
                 return None
 
-        status, error = webhook.receive(request.headers.get("Authorization"), read)
+        status, error = webhook.receive(
+            request.headers.get("Authorization"),
+            read,
+            content_type=request.headers.get("Content-Type"),
+            content_encoding=request.headers.get("Content-Encoding"),
+        )
         headers, text = _as_http(status, error)
         return Response(text, status, headers)
 
@@ -135,7 +153,7 @@ def create_blueprint(settings: Settings, webhook: Webhook) -> Blueprint:
     def describe() -> Response:
         return Response("LCH's webhook is here. DMS reaches it by POST.\n", mimetype="text/plain")
 
-    blueprint.add_url_rule(PATH, view_func=describe, methods=["GET"])
+    blueprint.add_url_rule(PATH, view_func=describe, methods=["GET"], strict_slashes=False)
     return blueprint
 
 
@@ -146,4 +164,6 @@ def _as_http(status: int, error: str | None) -> tuple[Headers, bytes]:
     headers = (("Content-Type", "application/json"), ("Content-Length", str(len(text))))
     if status == 401:
         headers += (("WWW-Authenticate", "Bearer"),)  # type: ignore[assignment]
+    if status == 415:
+        headers += (("Accept-Encoding", ACCEPTED_CODINGS),)  # type: ignore[assignment]
     return headers, text

@@ -17,8 +17,9 @@ from lchook.tokens import Tokens
 
 
 def webhook_address(public_url: str) -> str:
-    """The webhook's whole address, whether or not its path was given."""
-    return public_url if urlsplit(public_url).path.endswith(WEBHOOK_PATH) else public_url.rstrip("/") + WEBHOOK_PATH
+    """The webhook's whole address, whether or not its path was given, and with or without a slash at the end."""
+    address = public_url.rstrip("/")
+    return address if urlsplit(address).path.endswith(WEBHOOK_PATH) else address + WEBHOOK_PATH
 
 
 def examine_public_address(public_url: str, settings: Settings) -> Iterator[Finding]:

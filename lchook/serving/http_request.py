@@ -22,9 +22,12 @@ _BAD_IN_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _HEADERS = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\x00-\x08\x0a-\x1f\x7f]*\r\n){1,100}\r\n")
 # Those that say how a post is to be read; and who sends it.
 _THAT_COUNT = re.compile(
-    rb"\n(authorization|content-length|transfer-encoding|connection|expect|upgrade):[ \t]*([^\r]*?)[ \t]*\r", re.IGNORECASE
+    rb"\n(authorization|content-(?:length|encoding|type(?=:[^\r]*charset))|transfer-encoding|connection|expect|upgrade):"
+    rb"[ \t]*([^\r]*?)[ \t]*\r",
+    re.IGNORECASE,
 )
-_UNUSUAL = frozenset({b"transfer-encoding", b"expect", b"upgrade"})
+_UNUSUAL = frozenset({b"transfer-encoding", b"content-encoding", b"expect", b"upgrade"})
+_IN_UTF_8 = re.compile(rb"charset=\"?utf-?8\"?$", re.IGNORECASE)
 
 
 class BadRequestError(ValueError):
@@ -173,8 +176,8 @@ class Incoming:
 def post_ahead(incoming: Incoming, request_line: bytes, most_body_bytes: int) -> Post | None:
     """The next request, whose beginning is there, if it is a post with this request line and nothing unusual about it.
 
-    `None` for all others: with another path, malformed, large, in chunks, waiting to be asked for their body. They are left
-    for the WSGI server to read, or to refuse.
+    `None` for all others: with another path, malformed, large, in chunks, compressed, not in UTF-8, waiting to be asked for
+    their body. They are left for the WSGI server to read, or to refuse.
     """
     data = incoming.ahead
     if not data.startswith(request_line):
@@ -189,6 +192,8 @@ def post_ahead(incoming: Incoming, request_line: bytes, most_body_bytes: int) ->
         return None
     length = headers.get(b"content-length", b"")
     if headers.get(b"connection", b"keep-alive").lower() != b"keep-alive" or not length.isdigit() or len(length) > 9:
+        return None
+    if b"content-type" in headers and not _IN_UTF_8.search(headers[b"content-type"]):
         return None
     size = end + int(length)
     if int(length) > most_body_bytes or not incoming.wait_for(size):

@@ -13,8 +13,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-# For this long a repeated webhook or client message is recognised.
+# For this long a repeated webhook is recognised: DMS tries again soon, or not at all.
 REMEMBER_SECONDS = 600
+# And a client's message with its outcome: a phone may sleep for hours before it asks what became of one.
+REMEMBER_OUTCOME_SECONDS = 86_400
 
 
 class StoreError(Exception):
@@ -160,8 +162,8 @@ class Store(Protocol):
     def leave(self, customer_id: str, *, waiting: bool) -> None:
         """This instance has no socket of the customer any more; `waiting` as long as acknowledgements may still come."""
 
-    def clear(self, customer_id: str) -> int:
-        """Empty a mailbox; returns how many letters were in it."""
+    def clear(self, customer_id: str, *, seconds_ago: float = 0.0) -> int:
+        """Drop the letters that had come in so long ago; returns how many there were."""
 
     def pass_on(self, customer_id: str, text: str) -> None:
         """Tell the instance that has the customer a payload that is not kept."""

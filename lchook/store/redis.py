@@ -17,6 +17,7 @@ from redis.retry import Retry
 
 from lchook.logs import Log
 from lchook.store import (
+    REMEMBER_OUTCOME_SECONDS,
     REMEMBER_SECONDS,
     Arrival,
     Bell,
@@ -127,8 +128,8 @@ class RedisStore:
     def leave(self, customer_id: str, *, waiting: bool) -> None:
         self._run("LEAVE", customer_id, int(waiting))
 
-    def clear(self, customer_id: str) -> int:
-        return int(self._run("CLEAR", customer_id))
+    def clear(self, customer_id: str, *, seconds_ago: float = 0.0) -> int:
+        return int(self._run("CLEAR", customer_id, int(seconds_ago * 1000)))
 
     def pass_on(self, customer_id: str, text: str) -> None:
         self._run("PASS_ON", customer_id, text)
@@ -148,15 +149,16 @@ class RedisStore:
     ) -> Arrival:
         came = int(seconds_ago * 1000)
         state, turn, outcome, behind = self._run(
-            "ARRIVE", customer_id, ticket, key or "", REMEMBER_SECONDS, came, before or ""
+            "ARRIVE", customer_id, ticket, key or "", REMEMBER_OUTCOME_SECONDS, came, before or ""
         )
         return Arrival(state, turn=bool(turn), outcome=outcome or None, before=behind or None)
 
     def turn(self, customer_id: str, ticket: str, key: str | None) -> bool | None:
-        return {0: False, 1: True}.get(self._run("TURN", customer_id, ticket, key or "", REMEMBER_SECONDS))
+        turn = self._run("TURN", customer_id, ticket, key or "", REMEMBER_OUTCOME_SECONDS)
+        return {0: False, 1: True}.get(turn)
 
     def finish(self, customer_id: str, ticket: str, key: str | None, outcome: str | None) -> None:
-        self._run("FINISH", customer_id, ticket, key or "", REMEMBER_SECONDS, outcome or "")
+        self._run("FINISH", customer_id, ticket, key or "", REMEMBER_OUTCOME_SECONDS, outcome or "")
 
     # Redis
 

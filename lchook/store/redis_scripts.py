@@ -173,16 +173,23 @@ if ARGV[4] ~= '1' and redis.call('SREM', p .. 'held:' .. customer, me) == 1 then
 """
 )
 
-# customer → letters that were there
-CLEAR = (
-    _COMMON
-    + """
-local count = redis.call('ZCARD', p .. 'box:' .. ARGV[3])
-redis.call('DEL', p .. 'box:' .. ARGV[3])
-redis.call('ZREM', p .. 'oldest', ARGV[3])
-return count
+_DROP_UNTIL = """
+-- Drop the letters of a customer that came in until then. How many were there?
+local function drop_until(customer, time)
+  local box, dropped = p .. 'box:' .. customer, 0
+  while true do
+    local first = redis.call('ZRANGE', box, 0, 0)[1]
+    if not first or tonumber(string.match(first, '^%d+')) > time then break end
+    redis.call('ZREMRANGEBYRANK', box, 0, 0)
+    dropped = dropped + 1
+  end
+  oldest(customer)
+  return dropped
+end
 """
-)
+
+# customer, ms since the time until which letters are dropped → letters dropped
+CLEAR = _COMMON + _DROP_UNTIL + "return drop_until(ARGV[3], now() - tonumber(ARGV[4]))"
 
 # customer, text
 PASS_ON = (
@@ -198,19 +205,13 @@ end
 # time to live in ms, customers at once → letters dropped, customers looked at
 EXPIRE = (
     _COMMON
+    + _DROP_UNTIL
     + """
 local youngest = now() - tonumber(ARGV[3])
 local customers = redis.call('ZRANGEBYSCORE', p .. 'oldest', '-inf', string.format('%.0f', youngest), 'LIMIT', 0, ARGV[4])
 local dropped = 0
 for _, customer in ipairs(customers) do
-  local box = p .. 'box:' .. customer
-  while true do
-    local first = redis.call('ZRANGE', box, 0, 0)[1]
-    if not first or tonumber(string.match(first, '^%d+')) > youngest then break end
-    redis.call('ZREMRANGEBYRANK', box, 0, 0)
-    dropped = dropped + 1
-  end
-  oldest(customer)
+  dropped = dropped + drop_until(customer, youngest)
 end
 return {dropped, #customers}
 """

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from lchook.logs import Log
 from lchook.store import (
+    REMEMBER_OUTCOME_SECONDS,
     REMEMBER_SECONDS,
     Arrival,
     Bell,
@@ -43,9 +44,14 @@ CREATE INDEX letters_of_customer ON letters (customer, number);
 CREATE TABLE seen (fingerprint TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE to_dms (key TEXT PRIMARY KEY, at REAL NOT NULL, process TEXT NOT NULL, outcome TEXT) WITHOUT ROWID;
 """
+# So that what is forgotten is found among a day's messages. Files of versions before this one get it, and those versions can
+# do with it, so the format is the same.
+_INDEX = "CREATE INDEX IF NOT EXISTS to_dms_by_time ON to_dms (at)"
 # Another process holds the file for less than this, or something is wrong.
 _BUSY_SECONDS = 2.0
 _EXPIRE_AT_ONCE = 1000
+# About 150 MB, and ten messages a second all day. Where there are more, the oldest are forgotten sooner.
+_MOST_OUTCOMES = 1_000_000
 
 
 class SqliteStore:
@@ -70,6 +76,8 @@ class SqliteStore:
         self._lock = threading.Lock()
         self._opened = False
         self._db: sqlite3.Connection | None = None
+        # How many outcomes are remembered, nearly: to count them takes long.
+        self._outcomes = 0
         self._inode: tuple[int, int] | None = None
         # The file, opened besides SQLite, to see cheaply whether it still has a name.
         self._file: int | None = None
@@ -157,9 +165,10 @@ class SqliteStore:
     def leave(self, customer_id: str, *, waiting: bool) -> None:
         """There is only this instance."""
 
-    def clear(self, customer_id: str) -> int:
+    def clear(self, customer_id: str, *, seconds_ago: float = 0.0) -> int:
+        before = self._clock() - seconds_ago
         with self._statement() as db:
-            return db.execute("DELETE FROM letters WHERE customer = ?", (customer_id,)).rowcount
+            return db.execute("DELETE FROM letters WHERE customer = ? AND at <= ?", (customer_id, before)).rowcount
 
     def pass_on(self, customer_id: str, text: str) -> None:
         """There is only this instance."""
@@ -168,7 +177,7 @@ class SqliteStore:
         now = self._clock()
         with self._transaction() as db:
             db.execute("DELETE FROM seen WHERE at < ?", (now - REMEMBER_SECONDS,))
-            db.execute("DELETE FROM to_dms WHERE at < ?", (now - REMEMBER_SECONDS,))
+        self._forget_outcomes(now)
         expired = 0
         while True:
             with self._transaction() as db:
@@ -180,6 +189,17 @@ class SqliteStore:
             expired += count
             if count < _EXPIRE_AT_ONCE:
                 return expired
+
+    def _forget_outcomes(self, now: float) -> None:
+        count = _EXPIRE_AT_ONCE
+        while count == _EXPIRE_AT_ONCE:
+            seconds = REMEMBER_OUTCOME_SECONDS if self._outcomes <= _MOST_OUTCOMES else REMEMBER_SECONDS
+            with self._transaction() as db:
+                count = db.execute(
+                    "DELETE FROM to_dms WHERE key IN (SELECT key FROM to_dms WHERE at < ? ORDER BY at LIMIT ?)",
+                    (now - seconds, _EXPIRE_AT_ONCE),
+                ).rowcount
+                self._outcomes -= count
 
     # Messages to DMS
 
@@ -194,8 +214,9 @@ class SqliteStore:
             marked = db.execute(
                 "INSERT INTO to_dms VALUES (?1, ?2, ?3, NULL)"
                 " ON CONFLICT (key) DO UPDATE SET at = ?2, process = ?3, outcome = NULL WHERE at < ?4",
-                (key, now, f"{self._process} {ticket}", now - REMEMBER_SECONDS),
+                (key, now, f"{self._process} {ticket}", now - REMEMBER_OUTCOME_SECONDS),
             )
+            self._outcomes += marked.rowcount
             return Arrival("first", turn=True) if marked.rowcount else self._known(db, key, ticket)
 
         arrival: Arrival = self._writes.run(work)
@@ -208,7 +229,10 @@ class SqliteStore:
         if key is None:
             return
         if outcome is not None:
-            self._writes.run(lambda db: db.execute("UPDATE to_dms SET outcome = ? WHERE key = ?", (outcome, key)))
+            # Whose message it was counts no more, and need not be kept for a day.
+            self._writes.run(
+                lambda db: db.execute("UPDATE to_dms SET outcome = ?, process = '' WHERE key = ?", (outcome, key))
+            )
         else:
             self._writes.run(
                 lambda db: db.execute(
@@ -294,6 +318,7 @@ class SqliteStore:
         try:
             # First of all: a file of another version stays as it is, to the byte.
             self._migrate(db)
+            (self._outcomes,) = db.execute("SELECT count(*) FROM to_dms").fetchone()
             db.execute("PRAGMA journal_mode = WAL")
             db.execute(f"PRAGMA synchronous = {self._synchronous}")
             if self._path is not None:
@@ -323,6 +348,7 @@ class SqliteStore:
                 f"{self._path} has format {version}, and this version of LCH knows format {_FORMAT}: "
                 "start the version that wrote it, or name another file in STORE_URL"
             )
+        db.execute(_INDEX)
         db.execute("COMMIT")
 
     def _drop(self) -> None:

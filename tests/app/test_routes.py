@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from lchook.sandbox.web import create_blueprint
 from tests.app.conftest import CreateHook
+from tests.app.hook import Hook
 from tests.support.jwts import mint
 
 # A new route goes here, after a thought about who may call it.
@@ -48,3 +50,10 @@ def test_a_bug_is_answered_500_in_json_and_says_nothing_of_itself(app: Flask, ca
     assert response.status_code == 500
     assert response.json == {"error": "internal error"}
     assert "inner secret" in caplog.text
+
+
+def test_the_page_at_the_root_gives_way_to_a_route_for_it(hook: Hook) -> None:
+    hook.app.register_blueprint(create_blueprint(hook.dms))
+
+    assert "This is LCH" not in hook.get("/").text
+    assert hook.get("/").status_code == 200

@@ -42,7 +42,7 @@ def default_in_words(variable: str) -> str:
     default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
     if default is None:
         return "same origin only"
-    if default == "":
+    if default in ("", ()):
         return "not set"
     if isinstance(default, dict):
         return f"`{default[''].lower()}`"

@@ -76,6 +76,8 @@ def test_missing_and_wrong_variables_are_named_together() -> None:
         ("DMS_READ_TIMEOUT", "0"),
         ("MAX_MESSAGE_BYTES", "1"),
         ("MAX_QUEUE_LENGTH", "0"),
+        ("FORWARD_FIELDS", ","),
+        ("FORWARD_FIELDS", "x" * 65),
         ("LOG_LEVEL", "loud"),
     ],
 )
@@ -105,6 +107,7 @@ def test_a_wrong_value_is_refused_by_name_and_with_what_it_should_be(name: str, 
         ("DMS_READ_TIMEOUT", "20.5", "dms_read_timeout_seconds", 20.5),
         ("MAX_MESSAGE_BYTES", "5000", "max_message_bytes", 5000),
         ("MAX_QUEUE_LENGTH", "7", "max_queue_length", 7),
+        ("FORWARD_FIELDS", "a, b,,a ,c d", "forward_fields", ("a", "b", "c d")),
         ("LOG_LEVEL", "debug", "log_levels", {"": "DEBUG"}),
     ],
 )

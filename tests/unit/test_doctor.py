@@ -169,7 +169,9 @@ def test_a_port_where_nobody_speaks_http_is_a_problem() -> None:
         ("https://h.example.com", "https://h.example.com/webhook"),
         ("https://h.example.com/", "https://h.example.com/webhook"),
         ("https://h.example.com/webhook", "https://h.example.com/webhook"),
+        ("https://h.example.com/webhook/", "https://h.example.com/webhook"),
         ("https://h.example.com/chat/", "https://h.example.com/chat/webhook"),
+        ("https://h.example.com/chat/webhook//", "https://h.example.com/chat/webhook"),
     ],
 )
 def test_the_webhooks_path_may_be_given_or_not(url: str, webhook: str) -> None:

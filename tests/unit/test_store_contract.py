@@ -77,6 +77,19 @@ def test_clearing_empties_one_mailbox_and_counts(store: Store) -> None:
     assert texts(store, "other") == ["3"]
 
 
+def test_only_the_letters_that_had_come_in_so_long_ago_are_dropped(store: Store, clock: Clock) -> None:
+    put(store, "1", "2")
+    clock.now += 0.2
+    # Redis has a clock of its own.
+    time.sleep(0.2)
+    put(store, "3")
+
+    assert store.clear("c", seconds_ago=0.1) == 2
+    assert store.clear("c", seconds_ago=60) == 0
+    assert texts(store) == ["3"]
+    assert store.waiting().letters == 1
+
+
 def test_letters_whose_time_is_over_are_neither_fetched_nor_kept(create_store: CreateStore, clock: Clock) -> None:
     store = create_store(ttl_seconds=0.5)
     put(store, *(str(number) for number in range(8)))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import redis
 
-from lchook.store import Bell, Kept, Removal
+from lchook.store import REMEMBER_OUTCOME_SECONDS, REMEMBER_SECONDS, Bell, Kept, Removal
 from lchook.store.redis import RedisStore
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until
@@ -287,3 +287,16 @@ def test_a_redis_that_was_emptied_numbers_letters_on(
     store.put("c", "after", None)
 
     assert [letter.text for letter in store.fetch("c", before.number, 100).letters] == ["after"]
+
+
+def test_a_webhook_is_remembered_for_minutes_and_a_clients_message_for_a_day(
+    create_redis: Create, redis_server: RedisServer, redis_prefix: str
+) -> None:
+    store = create_redis()
+    store.put("c", "1", "fingerprint")
+    store.arrive("c", "1", "key")
+    with client(redis_server) as redis_client:
+        assert 590 < redis_client.ttl(f"{redis_prefix}seen:fingerprint") <= REMEMBER_SECONDS
+        assert 86_390 < redis_client.ttl(f"{redis_prefix}to_dms:key") <= REMEMBER_OUTCOME_SECONDS
+        store.finish("c", "1", "key", "{}")
+        assert 86_390 < redis_client.ttl(f"{redis_prefix}to_dms:key") <= REMEMBER_OUTCOME_SECONDS

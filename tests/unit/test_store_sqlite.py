@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lchook.store import REMEMBER_SECONDS, Bell, Removal, StoreError, UnknownFormatError
+from lchook.store import REMEMBER_OUTCOME_SECONDS, REMEMBER_SECONDS, Bell, Removal, StoreError, UnknownFormatError, sqlite
 from lchook.store.group_commit import GroupCommit
 from lchook.store.sqlite import SqliteStore
 from tests.unit.conftest import Clock, start_thread
@@ -64,11 +64,15 @@ def test_repeats_are_forgotten_in_time(create: Create, clock: Clock) -> None:
     store.arrive("c", "1", "key")
     clock.now += REMEMBER_SECONDS - 1
     assert not store.put("c", "1", "fingerprint").kept
-    assert store.arrive("c", "2", "key").state == "pending"
     clock.now += 2
     assert store.put("c", "1", "fingerprint").kept
+    store.expire()
+    assert store.arrive("c", "2", "key").state == "pending"
+    clock.now += REMEMBER_OUTCOME_SECONDS - REMEMBER_SECONDS - 2
+    assert store.arrive("c", "2", "key").state == "pending"
+    clock.now += 2
     assert store.arrive("c", "2", "key").state == "first"
-    clock.now += REMEMBER_SECONDS + 1
+    clock.now += REMEMBER_OUTCOME_SECONDS + 1
     store.expire()
     with sqlite3.connect(store._path) as db:  # type: ignore[arg-type]
         assert db.execute("SELECT (SELECT count(*) FROM seen), (SELECT count(*) FROM to_dms)").fetchone() == (0, 0)
@@ -189,3 +193,64 @@ def test_it_tells_a_letters_number_and_which_waits_before_it(tmp_path: Path) -> 
     store.remove([Removal("c", [second.number, third.number], last=True)])
     assert store.put("c", "5", None).before == 0
     store.close()
+
+
+def test_a_file_of_the_version_before_is_used_and_what_is_forgotten_in_it_is_found_without_a_scan(
+    create: Create, path: Path, clock: Clock
+) -> None:
+    path.parent.mkdir()
+    with sqlite3.connect(path) as db:
+        # As that version made it.
+        db.executescript("""
+            PRAGMA journal_mode = WAL;
+            CREATE TABLE letters (
+                number INTEGER PRIMARY KEY AUTOINCREMENT, customer TEXT NOT NULL, at REAL NOT NULL, text TEXT NOT NULL
+            );
+            CREATE INDEX letters_of_customer ON letters (customer, number);
+            CREATE TABLE seen (fingerprint TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID;
+            CREATE TABLE to_dms (key TEXT PRIMARY KEY, at REAL NOT NULL, process TEXT NOT NULL, outcome TEXT) WITHOUT ROWID;
+            PRAGMA user_version = 1;
+        """)
+        db.execute("INSERT INTO letters (customer, at, text) VALUES ('c', ?, '1')", (clock.now,))
+        db.executemany(
+            "INSERT INTO to_dms VALUES (?, ?, 'another 1', '{}')",
+            [
+                (f"{number:032x}", clock.now - number)
+                for number in range(REMEMBER_OUTCOME_SECONDS - 10, REMEMBER_OUTCOME_SECONDS + 2500)
+            ],
+        )
+    db.close()
+
+    store = create()
+    assert texts(store) == ["1"]
+    store.expire()
+    with sqlite3.connect(path) as db:
+        assert db.execute("SELECT count(*), min(at) FROM to_dms").fetchone() == (11, clock.now - REMEMBER_OUTCOME_SECONDS)
+        plan = db.execute("EXPLAIN QUERY PLAN SELECT key FROM to_dms WHERE at < 1 ORDER BY at LIMIT 9").fetchall()
+        assert "USING COVERING INDEX to_dms_by_time" in plan[0][3]
+        # The version before still takes it.
+        assert db.execute("PRAGMA user_version").fetchone() == (1,)
+    db.close()
+
+
+def test_of_very_many_messages_the_oldest_are_forgotten_sooner(
+    create: Create, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "_MOST_OUTCOMES", 500)
+    monkeypatch.setattr(sqlite, "_EXPIRE_AT_ONCE", 10)
+    store = create()
+    for number in range(520):
+        store.arrive("c", str(number), f"old {number}")
+        store.finish("c", str(number), f"old {number}", "{}")
+        clock.now += 1
+    store.expire()
+    assert store.arrive("c", "1", "old 0").state == "done", "it is younger than a webhook's repeats"
+    clock.now += REMEMBER_SECONDS - 500
+    again = create()
+    again.expire()
+    assert [again.arrive("c", "1", f"old {number}").state for number in (0, 19, 20, 519)] == [
+        "first",
+        "first",
+        "done",
+        "done",
+    ]
