@@ -104,8 +104,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     guard = EngineGuard(
         server,
         packet_rates=Rates(settings.socket_rate),
-        # Twice the rate at which `Chat` refuses, in words, those that get as far as that.
-        connection_rates=Rates(2 * settings.connection_rate),
+        connection_rates=Rates(settings.connection_rate),
         connect_timeout_seconds=settings.connect_timeout_seconds,
         refusal=lambda reason: ["serverError", FORWARDING_FAILED, {"status": "rejected", "error": reason}],
         on_connection=lambda: ticker.start(),
@@ -141,7 +140,6 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         to_dms=to_dms,
         to_customer=to_customer,
         ticker=ticker,
-        connection_rates=Rates(settings.connection_rate),
         customer_rates=Rates(settings.customer_rate),
         max_message_bytes=settings.max_message_bytes,
         close=guard.close,

@@ -54,7 +54,6 @@ class Chat(OrderedNamespace):
         to_dms: ToDms,
         to_customer: ToCustomer,
         ticker: Ticker,
-        connection_rates: Rates,
         customer_rates: Rates,
         max_message_bytes: int,
         close: Callable[[str], None],
@@ -70,7 +69,6 @@ class Chat(OrderedNamespace):
         self._to_dms = to_dms
         self._to_customer = to_customer
         self._ticker = ticker
-        self._connection_rates = connection_rates
         self._customer_rates = customer_rates
         self._max_message_bytes = max_message_bytes
         self._close = close
@@ -89,8 +87,6 @@ class Chat(OrderedNamespace):
         self._ticker.start()
         address = environ.get("REMOTE_ADDR") or ""
         try:
-            if not self._connection_rates.allows(address):
-                raise RefusedError("too many connections from your address: try again in a few seconds")
             identity = self._doorkeeper.identify(auth, address=address, browser=environ.get("HTTP_USER_AGENT") or "")
         except RefusedError as error:
             self.counts["connections_refused"] += 1

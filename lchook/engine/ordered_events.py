@@ -73,10 +73,14 @@ class OrderedNamespace(Namespace):  # type: ignore[misc]  # Flask-SocketIO has n
                 self.disconnected(sid, args[0] if args else "")
         except Refused:
             raise
-        except Exception as error:
-            # Anything else would leave a connecting client without an answer.
+        except Exception:
             log.exception(f"{event} failed", socket=sid)
-            raise Refused("internal error") from error
+            if event == "connect":
+                # A client that is refused never comes back by itself; one whose connection is closed does.
+                server = self.socketio.server
+                eio_socket = engine_socket(server, sid)
+                if eio_socket is not None:
+                    server.start_background_task(eio_socket.close, wait=False)
 
 
 class OrderedSocketIO(SocketIO):  # type: ignore[misc]

@@ -110,7 +110,7 @@ def test_a_handshake_that_breaks_ends_a_session_that_has_nothing_else(session: S
 
 def test_a_polling_session_changes_over_after_a_probe_and_its_poll_is_ended(session: Session) -> None:
     offer = session.offer()
-    assert session.socket.upgrading
+    assert not session.socket.upgrading, "before the probe, polling goes on"
     poll = gevent.spawn(session.socket.poll)
     gevent.sleep(0)
     # Both in one piece, as no browser sends them: the poll must not be left without its answer.
