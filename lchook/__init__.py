@@ -22,6 +22,7 @@ from lchook import cli, console, health, webhook
 from lchook.chat import FORWARDING_FAILED, Chat
 from lchook.dms import DmsClient
 from lchook.draining import Draining
+from lchook.engine.cors import Cors
 from lchook.engine.guard import EngineGuard, StrictJson
 from lchook.engine.lean_manager import LeanManager
 from lchook.engine.mended import pings
@@ -154,7 +155,9 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     flask_socketio: Any = app.wsgi_app
     draining = Draining(flask_socketio.__call__, socketio=socketio, to_dms=to_dms, to_customer=to_customer, store=store)
     # Bound methods: to call an object takes a round through C, and what is on C's stack is kept for each waiting connection.
-    app.wsgi_app = draining.__call__  # type: ignore[method-assign]
+    cors = Cors(draining.__call__, server.eio)
+    app.wsgi_app = cors.__call__  # type: ignore[method-assign]
+    app.extensions["lch_cors"] = cors.headers
     app.extensions["lch_draining"] = draining
     app.extensions["lch_shortcut"] = webhook.create_shortcut(hook, lambda: draining.stopping)
     app.register_blueprint(
