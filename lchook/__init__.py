@@ -26,7 +26,13 @@ from lchook.engine.cors import Cors
 from lchook.engine.guard import EngineGuard, StrictJson
 from lchook.engine.lean_manager import LeanManager
 from lchook.engine.mended import pings
-from lchook.engine.ordered_events import OrderedSocketIO, answered_ping_age, emit_event, engine_socket
+from lchook.engine.ordered_events import (
+    OrderedSocketIO,
+    answered_ping_age,
+    ask_whether_there,
+    emit_event,
+    engine_socket,
+)
 from lchook.identity import Doorkeeper
 from lchook.logs import Log, set_up_logs
 from lchook.metrics import Metrics
@@ -124,11 +130,12 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         heartbeat_seconds=settings.ping_interval_seconds + settings.ping_timeout_seconds,
         on_acknowledgement=metrics.acknowledgement_seconds.observe,
         is_older=lambda sid, other: chat.is_older(sid, other),
+        ask=lambda sid, answered: ask_whether_there(server, sid, answered),
         soon=start_task if under_gevent else None,
     )
     ticker = Ticker(start_task=server.start_background_task)
     bell = Bell(
-        due=to_customer.send_waiting,
+        due=to_customer.due,
         elsewhere=to_customer.elsewhere,
         now=lambda customer_id, text: to_customer.send_now(customer_id, json.loads(text)),
         turn=to_dms.line_moved,

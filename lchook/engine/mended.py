@@ -118,20 +118,21 @@ class Pings:
         interval = socket.server.ping_interval
         socket.next_ping_at = time.monotonic() + interval
         self._waiting.setdefault(interval, deque()).append((socket.next_ping_at, weakref.ref(socket)))
-        if socket.when_answered is not None:
-            answered, socket.when_answered = socket.when_answered, None
-            answered()
+        if socket.when_answered:
+            all_answered, socket.when_answered = socket.when_answered, ()
+            for answered in all_answered:
+                answered()
 
     def ask(self, socket: Any, *, timeout_seconds: float, answered: Callable[[], object] | None = None) -> None:
         """Ping the connection now, and close it if it has not answered in that time; one that owes an answer already is
         not sent another ping.
 
-        :param answered: called when it does. Of several that wait for the same answer, the last is.
+        :param answered: called when it does.
         """
         if socket.closing or socket.closed:
             return
         if answered is not None:
-            socket.when_answered = answered
+            socket.when_answered += (answered,)
         if socket.asked is not None and socket.asked == socket.last_ping:
             return
         if socket.last_ping is None:
@@ -173,7 +174,8 @@ class Pings:
 pings = Pings()
 
 # When the next ping is due, the ping for whose answer `Pings.ask` waits, and who is to know of it.
-Socket.next_ping_at = Socket.asked = Socket.when_answered = None
+Socket.next_ping_at = Socket.asked = None
+Socket.when_answered = ()
 Socket.schedule_ping = lambda self: pings.schedule(self)
 _decode_packet, Packet.decode = Packet.decode, _decode
 _receive_packet, Socket.receive = Socket.receive, _receive
