@@ -13,6 +13,7 @@ Replaces methods of the engine's socket when it is imported. Knows nothing of So
 from __future__ import annotations
 
 import contextlib
+import socket
 import time
 from functools import partial
 from typing import Any
@@ -42,8 +43,7 @@ def _websocket_handler(self: Any, ws: Any) -> list[bytes]:
     if self.server.async_mode != "gevent" or not getattr(websocket, "can_be_served", False):
         if self.connected:
             if not _changes_over(self, ws):
-                with contextlib.suppress(OSError):
-                    ws.close()
+                _hang_up(ws)
                 return []
             # The engine takes it for the session's first connection: it would not bound its waiting for the probe.
             self.connected = False
@@ -120,6 +120,16 @@ def _receive_in_time(ws: Any) -> Any:
         return None
     with gevent.Timeout(_UPGRADE_SECONDS, False):
         return ws.wait()
+
+
+def _hang_up(ws: Any) -> None:
+    with contextlib.suppress(OSError):
+        ws.close()
+    threads_own = getattr(ws, "ws", None)
+    if threads_own is not None:
+        # simple-websocket only says that it is closed, and reads on until the client hangs up.
+        with contextlib.suppress(OSError):
+            threads_own.sock.shutdown(socket.SHUT_RDWR)
 
 
 def _end_poll(self: Any) -> None:
