@@ -6,6 +6,7 @@ import contextlib
 import gc
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gevent
@@ -145,15 +146,15 @@ class Worker(GeventWebSocketWorker):  # type: ignore[misc]
         """Come to an end. Webhooks are taken all the time: the store is open, and whoever takes over finds them there."""
         started = time.monotonic()
         Handler.ending = True
+        if self._has_successor():
+            self._stop_accepting(servers)
         draining = getattr(self.wsgi, "extensions", {}).get("lch_draining")
         if draining is not None:
             draining.stop()
         # Clients have been told, and hang up.
         self._await_the_end_of(lambda connection: not connection.is_idle, _HANG_UP_SECONDS)
         self._cut(lambda one: isinstance(one, ServedWebSocket) or (one.is_idle and not one.is_new))
-        for server in servers:
-            server.accept_what_waits()
-            server.close()
+        self._stop_accepting(servers)
         # From here on connections are refused, so this is to be short.
         self._await_the_end_of(lambda connection: True, _FIRST_REQUEST_SECONDS)
         self._cut(lambda connection: connection.is_idle)
@@ -162,6 +163,20 @@ class Worker(GeventWebSocketWorker):  # type: ignore[misc]
         if draining is not None:
             draining.end()
         self._cut(lambda connection: True)
+
+    def _has_successor(self) -> bool:
+        """Does another process take what comes on the same sockets? As where gunicorn was told to reload (SIGHUP, SIGUSR2)."""
+        try:
+            siblings = Path(f"/proc/{self.ppid}/task/{self.ppid}/children").read_text().split()
+        except OSError:
+            return False
+        return any(int(sibling) != self.pid for sibling in siblings)
+
+    def _stop_accepting(self, servers: list[Server]) -> None:
+        for server in servers:
+            if not server.closed:
+                server.accept_what_waits()
+                server.close()
 
     def _cut(self, which: Callable[[Connection], bool]) -> None:
         for connection in list(Handler.connections):

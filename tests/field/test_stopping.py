@@ -165,6 +165,25 @@ def test_row_31_sigterm_again_and_for_the_worker_as_well_changes_nothing(world: 
     assert "kept" in world.kept()
 
 
+def test_row_31_a_reload_refuses_nothing(world: World, dms: SandboxDms) -> None:
+    dms.faults.set(dms="slow", delay_seconds=POST_SECONDS)
+    names: list[str] = []
+    with RawPolling(world.url) as client:
+        client.send(f'420["clientMessage",{json.dumps(text_message("c"))}]')
+        wait_until(lambda: dms.received, "the post")
+        before = world.server.worker_pid
+        os.kill(world.server.pid, signal.SIGHUP)
+
+        def one_more() -> bool:
+            names.append(f"m{len(names)}")
+            assert post(world.url, names[-1]) == 200
+            return not Path(f"/proc/{before}").exists()
+
+        wait_until(one_more, "the end of the old worker", timeout_seconds=15)
+    assert set(names) <= world.kept()
+    assert len(names) > 20
+
+
 @pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGINT])
 def test_row_31_who_cannot_wait_need_not(world: World, dms: SandboxDms, number: signal.Signals) -> None:
     dms.faults.set(dms="slow", delay_seconds=POST_SECONDS)
