@@ -165,7 +165,7 @@ class Worker(GeventWebSocketWorker):  # type: ignore[misc]
         self._cut(lambda connection: True)
 
     def _has_successor(self) -> bool:
-        """Does another process take what comes on the same sockets? As where gunicorn was told to reload (SIGHUP, SIGUSR2)."""
+        """Does another process take what comes on the same sockets? So it is where gunicorn reloads (SIGHUP, SIGUSR2)."""
         try:
             siblings = Path(f"/proc/{self.ppid}/task/{self.ppid}/children").read_text().split()
         except OSError:
