@@ -21,10 +21,17 @@ from lchook import cli, console, health, http_errors, webhook
 from lchook.chat import FORWARDING_FAILED, Chat
 from lchook.dms import DmsClient
 from lchook.draining import Draining
+from lchook.engine.cors import Cors
 from lchook.engine.guard import EngineGuard, StrictJson
 from lchook.engine.lean_manager import LeanManager
 from lchook.engine.mended import pings
-from lchook.engine.ordered_events import OrderedSocketIO, answered_ping_age, emit_event, engine_socket
+from lchook.engine.ordered_events import (
+    OrderedSocketIO,
+    answered_ping_age,
+    ask_whether_there,
+    emit_event,
+    engine_socket,
+)
 from lchook.identity import Doorkeeper
 from lchook.logs import Log, set_up_logs
 from lchook.metrics import Metrics
@@ -103,8 +110,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     guard = EngineGuard(
         server,
         packet_rates=Rates(settings.socket_rate),
-        # Twice the rate at which `Chat` refuses, in words, those that get as far as that.
-        connection_rates=Rates(2 * settings.connection_rate),
+        connection_rates=Rates(settings.connection_rate),
         connect_timeout_seconds=settings.connect_timeout_seconds,
         refusal=lambda reason: ["serverError", FORWARDING_FAILED, {"status": "rejected", "error": reason}],
         on_connection=lambda: ticker.start(),
@@ -123,11 +129,12 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         heartbeat_seconds=settings.ping_interval_seconds + settings.ping_timeout_seconds,
         on_acknowledgement=metrics.acknowledgement_seconds.observe,
         is_older=lambda sid, other: chat.is_older(sid, other),
+        ask=lambda sid, answered: ask_whether_there(server, sid, answered),
         soon=start_task if under_gevent else None,
     )
     ticker = Ticker(start_task=server.start_background_task)
     bell = Bell(
-        due=to_customer.send_waiting,
+        due=to_customer.due,
         elsewhere=to_customer.elsewhere,
         now=lambda customer_id, text: to_customer.send_now(customer_id, json.loads(text)),
         turn=to_dms.line_moved,
@@ -140,7 +147,6 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         to_dms=to_dms,
         to_customer=to_customer,
         ticker=ticker,
-        connection_rates=Rates(settings.connection_rate),
         customer_rates=Rates(settings.customer_rate),
         max_message_bytes=settings.max_message_bytes,
         forward_fields=settings.forward_fields,
@@ -156,7 +162,9 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     flask_socketio: Any = app.wsgi_app
     draining = Draining(flask_socketio.__call__, socketio=socketio, to_dms=to_dms, to_customer=to_customer, store=store)
     # Bound methods: to call an object takes a round through C, and what is on C's stack is kept for each waiting connection.
-    app.wsgi_app = draining.__call__  # type: ignore[method-assign]
+    cors = Cors(draining.__call__, server.eio)
+    app.wsgi_app = cors.__call__  # type: ignore[method-assign]
+    app.extensions["lch_cors"] = cors.headers
     app.extensions["lch_draining"] = draining
     app.extensions["lch_shortcut"] = webhook.create_shortcut(hook, lambda: draining.stopping)
     app.register_blueprint(

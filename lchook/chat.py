@@ -36,6 +36,9 @@ _MOST_CUSTOMERS = 50
 _MOST_UNSENT_CHARACTERS = 250_000
 # Names come from outside: so many are logged.
 _MOST_TOLD_IGNORED = 100
+# python-engineio's reason where a ping was not answered in time.
+_DEAD = "ping timeout"
+_LONG_AGO_SECONDS = 1e9
 
 
 @dataclass(slots=True)
@@ -43,6 +46,8 @@ class _Socket:
     identity: Identity
     # Grows with each connect.
     number: int
+    # When its client spoke last, over a connection before this one, if it says so.
+    spoke_seconds_ago: float | None = None
     customers: set[str] = field(default_factory=set)
 
 
@@ -56,7 +61,6 @@ class Chat(OrderedNamespace):
         to_dms: ToDms,
         to_customer: ToCustomer,
         ticker: Ticker,
-        connection_rates: Rates,
         customer_rates: Rates,
         max_message_bytes: int,
         forward_fields: Sequence[str],
@@ -73,7 +77,6 @@ class Chat(OrderedNamespace):
         self._to_dms = to_dms
         self._to_customer = to_customer
         self._ticker = ticker
-        self._connection_rates = connection_rates
         self._customer_rates = customer_rates
         self._max_message_bytes = max_message_bytes
         self._forward_fields = forward_fields
@@ -95,14 +98,12 @@ class Chat(OrderedNamespace):
         self._ticker.start()
         address = environ.get("REMOTE_ADDR") or ""
         try:
-            if not self._connection_rates.allows(address):
-                raise RefusedError("too many connections from your address: try again in a few seconds")
             identity = self._doorkeeper.identify(auth, address=address, browser=environ.get("HTTP_USER_AGENT") or "")
         except RefusedError as error:
             self.counts["connections_refused"] += 1
             log.warning("connection refused", socket=sid, address=address, reason=error)
             raise Refused(str(error)) from error
-        self._sockets[sid] = _Socket(identity, next(self._numbers))
+        self._sockets[sid] = _Socket(identity, next(self._numbers), _spoke_seconds_ago(auth))
         if identity.expires_at is not None:
             heapq.heappush(self._expiries, (identity.expires_at, sid))
         self.counts["connections"] += 1
@@ -114,12 +115,12 @@ class Chat(OrderedNamespace):
             customer_id = known.identity.customer_id
             log.info("resumes", customer=customer_id, socket=sid)
             known.customers.add(customer_id)
-            self._to_customer.resume(customer_id, sid)
+            self._to_customer.resume(customer_id, sid, spoke_seconds_ago=known.spoke_seconds_ago)
 
     def disconnected(self, sid: str, reason: str) -> None:
         log.info("disconnected", socket=sid, reason=reason)
         self._sockets.pop(sid, None)
-        self._to_customer.socket_gone(sid)
+        self._to_customer.socket_gone(sid, silently=reason == _DEAD)
 
     def receive(self, sid: str, event: str, args: list[Any], acknowledge: Acknowledge) -> None:
         if event == "clientMessage":
@@ -226,3 +227,9 @@ class Chat(OrderedNamespace):
 
     def _emit(self, sid: str, event: str, *args: Any) -> None:
         self.socketio.server.emit(event, args, to=sid, namespace=self.namespace)
+
+
+def _spoke_seconds_ago(auth: object) -> float | None:
+    said = auth.get("spoke_seconds_ago") if isinstance(auth, dict) else None
+    is_number = isinstance(said, int | float) and not isinstance(said, bool) and 0 <= said < _LONG_AGO_SECONDS
+    return float(said) if is_number and said is not None else None

@@ -1,15 +1,17 @@
-"""Stopping without loss: refuse new work, let what is in flight finish, then close clients so that they reconnect.
+"""Stopping without loss: refuse new clients, let what is in flight finish, then close clients so that they reconnect.
 
-The worker calls `stop`; the application's WSGI middleware asks `refuses`.
+All else is answered until the last moment, webhooks above all: the store is open, and what is kept there is delivered by
+whoever takes over. The worker calls `stop` and `end`.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
+from lchook.engine.cors import SOCKET_IO, WsgiApp
 from lchook.engine.ordered_events import OrderedSocketIO
 from lchook.logs import Log
 from lchook.store import Store
@@ -23,10 +25,6 @@ _MOST_SECONDS = 16.0
 # For acknowledgements of letters. They are kept, so this only saves sending some of them twice.
 _ACKNOWLEDGEMENT_SECONDS = 2.0
 _REFUSAL = json.dumps({"error": "this instance is stopping: try again"}).encode()
-
-_ALWAYS_ANSWERED = frozenset({"/healthz", "/readyz", "/metrics"})
-
-WsgiApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
 class Draining:
@@ -44,11 +42,7 @@ class Draining:
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         # A client that is connected by polling goes on until it is closed: acknowledgements come that way.
-        if (
-            self.stopping
-            and "sid=" not in environ.get("QUERY_STRING", "")
-            and environ.get("PATH_INFO") not in _ALWAYS_ANSWERED
-        ):
+        if self.stopping and _is_new_client(environ):
             headers = [
                 ("Content-Type", "application/json"),
                 ("Content-Length", str(len(_REFUSAL))),
@@ -80,4 +74,15 @@ class Draining:
         tasks = [self._socketio.server.start_background_task(socket.close, wait=False) for socket in eio_sockets]
         for task in tasks:
             task.join(timeout=1)
+
+    def end(self) -> None:
+        """Nothing comes in any more."""
         self._store.close()
+
+
+def _is_new_client(environ: dict[str, Any]) -> bool:
+    return (
+        environ.get("PATH_INFO", "").startswith(SOCKET_IO)
+        and environ.get("REQUEST_METHOD") != "OPTIONS"
+        and "sid=" not in environ.get("QUERY_STRING", "")
+    )

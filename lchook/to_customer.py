@@ -1,9 +1,9 @@
 """The flow to customers: a webhook's message is kept in the customer's mailbox until their browser has it.
 
-A customer is reached on the socket that spoke for them last, and on no other. Letters go out in order, without waiting for
-each other's acknowledgement. A letter is done when it is acknowledged, or when its socket has answered a ping that was
-sent after it: what was sent before that ping has arrived. Where the socket closes first, the letter goes to the
-customer's next one.
+A customer is reached on the socket that spoke for them last, and on no other (`customers.py` has the rest of it). Letters
+go out in order, without waiting for each other's acknowledgement. A letter is done when it is acknowledged, or when its
+socket has answered a ping that was sent after it: what was sent before that ping has arrived. Where the socket closes first,
+the letter goes to the customer's next one.
 
 Knows nothing of HTTP, and of Socket.IO only two functions.
 """
@@ -11,6 +11,7 @@ Knows nothing of HTTP, and of Socket.IO only two functions.
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from collections import Counter, OrderedDict
@@ -32,11 +33,17 @@ _FETCH_AT_ONCE = 100
 _MOST_ON_THE_WAY = 4_000_000
 _EXPIRE_EVERY_SECONDS = 30.0
 _LOCKS = 64
+# What a client says is that much older when LCH hears it, at most; and it counts from when it said it.
+_ON_THE_WAY_SECONDS = 1.0
+# Sockets with unacknowledged letters that are asked whether they are there, when the customer comes on another.
+_MOST_ASKED = 8
 
 # Emits a payload (JSON) to a socket as `serverMessage` and calls back when the client acknowledges it.
 Emit = Callable[[str, str, Callable[..., None]], None]
 # How many seconds ago a socket was sent the latest ping that it has answered; None where it is gone.
 AnsweredPingAge = Callable[[str], float | None]
+# Pings a socket, closes it if it does not answer soon, and calls back when it does.
+Ask = Callable[[str, Callable[[], object] | None], None]
 
 
 class ToCustomer:
@@ -52,11 +59,13 @@ class ToCustomer:
         heartbeat_seconds: float,
         on_acknowledgement: Callable[[float], None] = lambda _: None,
         is_older: Callable[[str, str], bool] = lambda sid, other: False,
+        ask: Ask = lambda sid, answered: None,
         soon: Callable[[Callable[[], None]], object] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """:param heartbeat_seconds: ping interval and ping timeout together: how long a dead socket may go unnoticed.
         :param is_older: has this socket connected before that one?
+        :param ask: whether a socket is there.
         :param soon: does something in a task of its own when what has come in by now is handled, so that the store is told
             of several acknowledgements at once. If not given, it is told of each by itself.
         """
@@ -67,6 +76,7 @@ class ToCustomer:
         self._heartbeat_seconds = heartbeat_seconds
         self._on_acknowledgement = on_acknowledgement
         self._is_older = is_older
+        self._ask = ask
         self._soon = soon or (lambda task: task())
         self._clock = clock
         self._lock = threading.Lock()
@@ -89,38 +99,52 @@ class ToCustomer:
 
     def speaks_on(self, customer_id: str, sid: str) -> None:
         """From now on the customer is reached on this socket. Does not send yet: `send_waiting` does."""
+        now = self._clock()
         with self._lock:
-            customer = self._customers.get(customer_id)
-            if customer is None:
-                lock = self._locks[hash(customer_id) % _LOCKS]
-                customer = self._customers[customer_id] = Customer(customer_id, lock)
+            customer = self._customer(customer_id)
             with customer.lock:
-                customer.came += 1
-                customer.came_at = self._clock()
-                before = customer.sid
-                if before == sid:
-                    return
-                customer.sid = sid
-                customer.younger = before if before is not None and self._is_older(sid, before) else None
-                self._customers_on.setdefault(sid, set()).add(customer_id)
-                if before not in (None, customer.younger) and not any(
-                    sent.sid == before for sent in customer.on_the_way.values()
-                ):
-                    self._leave(customer_id, before)
-        if self._answered_ping_age(sid) is None:
-            # It closed while it spoke, and under threads `socket_gone` may have come first.
-            self.socket_gone(sid)
+                doubtful = self._move(customer, sid, came_at=now, spoke_at=now)
+                customer.weak = False
+        self._after_move(doubtful, sid)
 
-    def resume(self, customer_id: str, sid: str) -> None:
-        """The customer is back on this socket, and has not said anything yet: this instance delivers from now on."""
-        self.speaks_on(customer_id, sid)
+    def resume(self, customer_id: str, sid: str, *, spoke_seconds_ago: float | None = None) -> None:
+        """This socket says whose it is, and has not said anything else yet.
+
+        The customer is reached on it, and by this instance, unless they are on another one that is alive, and on which they
+        spoke later.
+
+        :param spoke_seconds_ago: when its client spoke last, over a connection before this one; None where it does not say.
+        """
+        now = self._clock()
+        spoke_at = None if spoke_seconds_ago is None else now - max(0.0, spoke_seconds_ago - _ON_THE_WAY_SECONDS)
+        doubtful: list[str] = []
+        with self._lock:
+            customer = self._customer(customer_id)
+            with customer.lock:
+                stands_by = customer.stand_by(sid, spoke_at)
+                self._customers_on.setdefault(sid, set()).add(customer_id)
+                superfluous = customer.too_many()
+                if superfluous is not None and superfluous not in (customer.sid, customer.younger):
+                    self._leave_if_done(customer, superfluous)
+                holder = customer.sid
+                if not stands_by:
+                    came_at = now if spoke_at is None else spoke_at
+                    said_at = -math.inf if spoke_at is None else spoke_at
+                    doubtful = self._move(customer, sid, came_at=came_at, spoke_at=said_at)
+                    customer.weak = spoke_at is None
+        if stands_by and holder is not None:
+            log.info("stands by: the customer is on another socket", customer=customer_id, socket=sid)
+            self._ask(holder, lambda: self._is_there(customer, holder))
+            self._after_move([], sid)
+            return
+        self._after_move(doubtful, sid)
         try:
-            self._store.claim(customer_id, seconds_ago=0)
+            self._claim(customer)
         except StoreError as error:
             log.error("the customer cannot be claimed now", customer=customer_id, reason=error)
             self._claim_later(customer_id)
             return
-        self.send_waiting_on(customer_id, sid)
+        self.send_waiting(customer_id)
 
     def send_waiting_on(self, customer_id: str, sid: str) -> None:
         """As `send_waiting`, now that the store knows that the customer is here."""
@@ -136,14 +160,31 @@ class ToCustomer:
         if customer is not None:
             self._send_waiting(customer)
 
-    def socket_gone(self, sid: str) -> None:
-        """The socket is closed: what was not acknowledged on it goes to the customer's next one."""
+    def due(self, customer_id: str) -> None:
+        """Something waits for the customer, or the instance that had them has let go of them: if a socket stands by here,
+        they are on it now."""
+        customer = self._customers.get(customer_id)
+        if customer is None:
+            return
+        with self._lock, customer.lock:
+            if customer.sid is None and customer.resumed:
+                customer.move_to_following(customer.resumed[0], replaced=False)
+                customer.came += 1
+                customer.came_at = self._clock()
+                customer.unclaimed = True
+        self._send_waiting(customer)
+
+    def socket_gone(self, sid: str, *, silently: bool = False) -> None:
+        """The socket is closed: what was not acknowledged on it goes to the customer's next one.
+
+        :param silently: it was dead for some time before.
+        """
         with self._lock:
             # Some may be forgotten already: they moved on, and have acknowledged everything.
             customers = [self._customers.get(customer_id) for customer_id in self._customers_on.pop(sid, ())]
         for customer in customers:
             if customer is not None:
-                self._gone_from(customer, sid)
+                self._gone_from(customer, sid, silently=silently)
 
     def elsewhere(self, customer_id: str) -> None:
         """Another instance says that it has the customer now. That may be old news, so the store is asked."""
@@ -365,11 +406,11 @@ class ToCustomer:
             return
         came, after = customer.came, customer.sent_up_to
         if customer.unclaimed:
-            self._store.claim(customer.customer_id, seconds_ago=self._clock() - customer.came_at)
+            self._claim(customer)
             customer.unclaimed = False
         fetched = self._store.fetch(customer.customer_id, after, _FETCH_AT_ONCE)
         if fetched.state == "elsewhere":
-            self._moved(customer, came)
+            self._moved(customer, came, weakly=fetched.weakly)
             return
         if fetched.state == "held":
             self._again.add(customer.customer_id)
@@ -484,24 +525,67 @@ class ToCustomer:
 
     # Who is here
 
-    def _gone_from(self, customer: Customer, sid: str) -> None:
+    def _customer(self, customer_id: str) -> Customer:
+        """Call with the lock."""
+        customer = self._customers.get(customer_id)
+        if customer is None:
+            lock = self._locks[hash(customer_id) % _LOCKS]
+            customer = self._customers[customer_id] = Customer(customer_id, lock)
+        return customer
+
+    def _move(self, customer: Customer, sid: str, *, came_at: float, spoke_at: float) -> list[str]:
+        """From now on the customer is reached on this socket. Call with the locks.
+
+        Returns the others on which letters are unacknowledged: nothing more is sent before it is known what became of those.
+        """
+        customer.came += 1
+        customer.came_at = came_at
+        before = customer.sid
+        customer.move_to(sid, spoke_at)
+        if before == sid:
+            return []
+        customer.younger = before if before is not None and self._is_older(sid, before) else None
+        self._customers_on.setdefault(sid, set()).add(customer.customer_id)
+        if before not in (None, customer.younger):
+            self._leave_if_done(customer, before)
+        return list({sent.sid for sent in customer.on_the_way.values()} - {sid}) if customer.on_the_way else []
+
+    def _after_move(self, doubtful: list[str], sid: str) -> None:
+        """Ask those sockets whether they are there. One that is not is closed, and what was sent on it goes to another."""
+        for other in doubtful[-_MOST_ASKED:]:
+            self._ask(other, None)
+        if self._answered_ping_age(sid) is None:
+            # It closed while it spoke, and under threads `socket_gone` may have come first.
+            self.socket_gone(sid)
+
+    def _is_there(self, customer: Customer, sid: str) -> None:
+        """The customer's socket has answered: those that stand by did not come in its place."""
+        with customer.lock:
+            if customer.sid == sid:
+                customer.heir = None
+
+    def _gone_from(self, customer: Customer, sid: str, *, silently: bool = False) -> None:
         """A socket that the customer was on is closed: what was on its way there goes to another, or waits."""
         with self._lock:
             was_theirs = customer.sid == sid
-            count = self._take_back(customer, sid)
+            count = self._take_back(customer, sid, silently=silently)
+            following = customer.sid
         if count:
             self.counts["unacknowledged_at_disconnect"] += count
             log.info("letters wait for the next socket", customer=customer.customer_id, letters=count)
-        if customer.sid is None:
+        if following is None:
             log.info("mapping removed: the socket is closed", customer=customer.customer_id, socket=sid)
             self._let_go(customer)
         elif count or was_theirs:
+            if was_theirs:
+                self._ask(following, None)
             self.send_waiting(customer.customer_id)
 
-    def _moved(self, customer: Customer, came: int) -> None:
+    def _moved(self, customer: Customer, came: int, *, weakly: bool) -> None:
         """The store says that another instance has the customer.
 
         :param came: how often they had come when the store was asked.
+        :param weakly: only because somebody resumed there.
         """
         with self._lock, customer.lock:
             if customer.came != came:
@@ -511,9 +595,32 @@ class ToCustomer:
             sid, customer.sid = customer.sid, None
             if sid is None:
                 return
-            if not any(sent.sid == sid for sent in customer.on_the_way.values()):
-                self._leave(customer.customer_id, sid)
+            doubtful = {sent.sid for sent in customer.on_the_way.values()}
+            is_theirs, customer.heir = weakly and not customer.makes_room, None
+            self._leave_if_done(customer, sid)
         log.info("now on another instance", customer=customer.customer_id)
+        for other in doubtful:
+            self._ask(other, None)
+        if is_theirs:
+            # If this one is alive, they are on it: they spoke here, or came back here first.
+            self._ask(sid, lambda: self._soon(lambda: self._back(customer, sid)))
+
+    def _back(self, customer: Customer, sid: str) -> None:
+        """A socket of a customer who went to another instance has answered: they are on it again."""
+        with self._lock:
+            back = self._customer(customer.customer_id)
+            with back.lock:
+                if back.sid is not None:
+                    return
+                back.sid, back.came_at, back.spoke_at = sid, customer.came_at, customer.spoke_at
+                back.weak, back.unclaimed = False, True
+                self._customers_on.setdefault(sid, set()).add(back.customer_id)
+        self._after_move([], sid)
+        self._send_waiting(back)
+
+    def _claim(self, customer: Customer) -> None:
+        ago = self._clock() - customer.came_at
+        self._store.claim(customer.customer_id, seconds_ago=max(0.0, ago), weakly=customer.weak)
 
     def _claim_later(self, customer_id: str) -> None:
         customer = self._customers.get(customer_id)
@@ -543,11 +650,11 @@ class ToCustomer:
 
     def _forget_if_idle(self, customer: Customer) -> None:
         with self._lock, customer.lock:
-            busy = customer.on_the_way or customer.done or customer.sending or customer.held
+            busy = customer.on_the_way or customer.done or customer.sending or customer.held or customer.resumed
             if customer.sid is None and not busy and self._customers.get(customer.customer_id) is customer:
                 del self._customers[customer.customer_id]
 
-    def _take_back(self, customer: Customer, sid: str) -> int:
+    def _take_back(self, customer: Customer, sid: str, *, silently: bool) -> int:
         """The letters on their way on this socket are not; returns how many there were."""
         with customer.lock:
             lost = [number for number, sent in customer.on_the_way.items() if sent.sid == sid]
@@ -555,11 +662,13 @@ class ToCustomer:
                 del customer.on_the_way[number]
             if lost:
                 customer.sent_up_to = min(customer.sent_up_to, min(lost) - 1)
-            if customer.sid == sid:
-                customer.sid, customer.younger = customer.younger, None
-            elif customer.younger == sid:
-                customer.younger = None
+            customer.drop(sid, silently=silently)
         return len(lost)
+
+    def _leave_if_done(self, customer: Customer, sid: str) -> None:
+        """The customer is not on this socket any more, unless letters are on their way there, or it stands by."""
+        if sid not in customer.resumed and not any(sent.sid == sid for sent in customer.on_the_way.values()):
+            self._leave(customer.customer_id, sid)
 
     def _leave(self, customer_id: str, sid: str) -> None:
         customers = self._customers_on.get(sid)

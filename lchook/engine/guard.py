@@ -15,7 +15,8 @@ from typing import Any
 
 from socketio import packet
 
-from lchook.engine import acknowledgements, mended, websocket  # noqa: F401  # mended for what it does
+from lchook.engine import acknowledgements, websocket
+from lchook.engine.mended import Busy
 from lchook.logs import Log
 from lchook.messages import MOST_LEVELS, is_deeper_than, strict_json
 from lchook.rates import Rates
@@ -30,6 +31,11 @@ _BINARY = ("5", "6")
 _MOST_UNSENT_PACKETS = 2_000
 # What a waiting packet costs besides its characters.
 _PACKET_OVERHEAD = 500
+# A Socket.IO packet that asks to join a namespace.
+_CONNECT = "0"
+_TOO_MANY = Busy("too many connections from your address: try again in a few seconds")
+# Refusals come in hundreds, and one line is as good.
+_SAY_AGAIN_SECONDS = 10.0
 
 
 class StrictJson:
@@ -61,7 +67,8 @@ class EngineGuard:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """:param server: python-socketio's server, initialised.
-        :param connection_rates: of engine connections, by address; those that are too many cannot be told in words.
+        :param connection_rates: of connections, by address. Clients try again by themselves where the engine's handshake is
+            refused, or its connection closed; refused one level higher, they never do.
         :param refusal: the event (name, arguments) that tells a client in words what was wrong.
         """
         self._server = server
@@ -77,6 +84,7 @@ class EngineGuard:
         self._not_reading: set[str] = set()
         # Those that have sent what is no Socket.IO: it is logged once each.
         self._talking_rubbish: set[str] = set()
+        self._silent_until = 0.0
         self.counts: Counter[str] = Counter()
         server.eio.on("connect", self._connected)
         server.eio.on("message", self._message)
@@ -122,9 +130,8 @@ class EngineGuard:
 
     def _connected(self, eio_sid: str, environ: dict[str, Any]) -> Any:
         self._on_connection()
-        if not self._connection_rates.allows(environ.get("REMOTE_ADDR") or ""):
-            self.counts["connections_too_many"] += 1
-            return "too many connections from your address: try again in a few seconds"
+        if not self._may_connect(environ):
+            return _TOO_MANY
         self._unfinished[eio_sid] = self._clock()
         return self._server._handle_eio_connect(eio_sid, environ)
 
@@ -134,6 +141,25 @@ class EngineGuard:
         self._talking_rubbish.discard(eio_sid)
         self._not_reading.discard(eio_sid)
         self._server._handle_eio_disconnect(eio_sid, reason)
+
+    def _may_connect(self, environ: dict[str, Any]) -> bool:
+        address = environ.get("REMOTE_ADDR") or ""
+        if self._connection_rates.allows(address):
+            return True
+        self.counts["connections_too_many"] += 1
+        if self._clock() >= self._silent_until:
+            self._silent_until = self._clock() + _SAY_AGAIN_SECONDS
+            log.warning("connections are refused: too many from one address; they will try again", address=address)
+        return False
+
+    def _may_join(self, eio_sid: str) -> bool:
+        """Its first request to join came with the connection. Those who leave and join, again and again, count as others."""
+        eio_socket = self._server.eio.sockets.get(eio_sid)
+        if getattr(eio_socket, "has_asked", False):
+            return self._may_connect(self._server.environ.get(eio_sid, {}))
+        if eio_socket is not None:
+            eio_socket.has_asked = True
+        return True
 
     def _message(self, eio_sid: str, data: Any) -> None:
         if not isinstance(data, str) or data[:1] in _BINARY:
@@ -145,6 +171,9 @@ class EngineGuard:
         if not self._rates.allows(eio_sid):
             self.counts["packets_too_many"] += 1
             self._refuse(eio_sid, data, f"too many messages: at most {self._rates.per_second:g} a second, more in bursts")
+            return
+        if data[:1] == _CONNECT and not self._may_join(eio_sid):
+            self._close_engine(eio_sid)
             return
         try:
             self._server._handle_eio_message(eio_sid, data)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 import weakref
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from engineio import Server
@@ -20,6 +21,7 @@ from engineio.socket import Socket
 _UNKNOWN_TYPE = 99
 # A request may hold thousands of packets, and others wait while they are handled.
 _PACKETS_IN_A_ROW = 50
+_RETRY_AFTER_SECONDS = 2
 
 
 def _decode(self: Any, encoded: Any) -> None:
@@ -79,6 +81,21 @@ def _disconnect(self: Any, sid: str | None = None) -> None:
         socket.close(wait=False, reason=self.reason.SERVER_DISCONNECT)
 
 
+class Busy(str):
+    """In these words a connection is refused for now. For what is returned to the engine's "connect"."""
+
+    __slots__ = ()
+
+
+def _unauthorized(self: Any, message: Any = None) -> dict[str, Any]:
+    """The answer to a handshake that is refused. A client that comes too often is to come again, a little later."""
+    answer: dict[str, Any] = _refuse_handshake(self, message)
+    if isinstance(message, Busy):
+        answer["status"] = "429 TOO MANY REQUESTS"
+        answer["headers"].append(("Retry-After", str(_RETRY_AFTER_SECONDS)))
+    return answer
+
+
 class Pings:
     """When which connection is to be pinged, and to have answered.
 
@@ -99,20 +116,42 @@ class Pings:
         socket.answered_ping = socket.last_ping
         socket.last_ping = None
         interval = socket.server.ping_interval
-        self._waiting.setdefault(interval, deque()).append((time.monotonic() + interval, weakref.ref(socket)))
+        socket.next_ping_at = time.monotonic() + interval
+        self._waiting.setdefault(interval, deque()).append((socket.next_ping_at, weakref.ref(socket)))
+        if socket.when_answered:
+            all_answered, socket.when_answered = socket.when_answered, ()
+            for answered in all_answered:
+                answered()
+
+    def ask(self, socket: Any, *, timeout_seconds: float, answered: Callable[[], object] | None = None) -> None:
+        """Ping the connection now, and close it if it has not answered in that time; one that owes an answer already is
+        not sent another ping.
+
+        :param answered: called when it does.
+        """
+        if socket.closing or socket.closed:
+            return
+        if answered is not None:
+            socket.when_answered += (answered,)
+        if socket.asked is not None and socket.asked == socket.last_ping:
+            return
+        if socket.last_ping is None:
+            # In place of the one that it waits for.
+            socket.next_ping_at = None
+            self._send(socket)
+        socket.asked = socket.last_ping
+        self._expect(socket, timeout_seconds)
 
     def tick(self) -> None:
         """Ping those who are due, and close those who have not answered in time."""
         now = time.monotonic()
         for waiting in list(self._waiting.values()):
             while waiting and waiting[0][0] <= now:
-                _, reference = waiting.popleft()
+                due, reference = waiting.popleft()
                 socket = reference()
-                if socket is not None and not socket.closing and not socket.closed:
-                    socket.last_ping = time.time()
-                    socket.send(Packet(PING))
-                    timeout = socket.server.ping_timeout
-                    self._owing.setdefault(timeout, deque()).append((now + timeout, socket.last_ping, reference))
+                if socket is not None and socket.next_ping_at == due and not socket.closing and not socket.closed:
+                    self._send(socket)
+                    self._expect(socket, socket.server.ping_timeout)
         for owing in list(self._owing.values()):
             while owing and owing[0][0] <= now:
                 _, pinged_at, reference = owing.popleft()
@@ -122,12 +161,25 @@ class Pings:
                     reason = socket.server.reason.PING_TIMEOUT
                     socket.server.start_background_task(socket.close, wait=False, reason=reason)
 
+    def _send(self, socket: Any) -> None:
+        socket.last_ping = time.time()
+        socket.send(Packet(PING))
+
+    def _expect(self, socket: Any, seconds: float) -> None:
+        """The answer to its latest ping, within that time."""
+        due = time.monotonic() + seconds
+        self._owing.setdefault(seconds, deque()).append((due, socket.last_ping, weakref.ref(socket)))
+
 
 pings = Pings()
 
+# When the next ping is due, the ping for whose answer `Pings.ask` waits, and who is to know of it.
+Socket.next_ping_at = Socket.asked = None
+Socket.when_answered = ()
 Socket.schedule_ping = lambda self: pings.schedule(self)
 _decode_packet, Packet.decode = Packet.decode, _decode
 _receive_packet, Socket.receive = Socket.receive, _receive
 _close_session, Socket.close = Socket.close, _close
+_refuse_handshake, Server._unauthorized = Server._unauthorized, _unauthorized
 _disconnect_all, Server.disconnect = Server.disconnect, _disconnect
 Socket.handle_post_request = _handle_post_request

@@ -26,6 +26,7 @@ from socketio import packet
 from socketio.exceptions import ConnectionRefusedError as Refused
 
 from lchook.engine import acknowledgements
+from lchook.engine.mended import pings
 from lchook.logs import Log
 
 log = Log(__name__)
@@ -36,6 +37,8 @@ Acknowledge = Callable[..., None]
 _KEPT = ("REMOTE_ADDR", "REQUEST_METHOD", "PATH_INFO", "QUERY_STRING", "HTTP_USER_AGENT", "flask.app", "wsgi.websocket")
 # For how long the Flask-SocketIO test client, which wants its acknowledgement at once, waits for one.
 _SERIAL_WAIT_SECONDS = 120
+# A connection that is asked whether it is there has so long to answer: a client that lives does so at once.
+_ANSWER_SECONDS = 3.0
 
 # Engine.IO (4.15.1) drops a polling request of more than 16 packets, whole, and answers 200. A client that was offline
 # sends more than that at once. The size of a request is what bounds it; this only bounds the work of unpacking one.
@@ -73,10 +76,14 @@ class OrderedNamespace(Namespace):  # type: ignore[misc]  # Flask-SocketIO has n
                 self.disconnected(sid, args[0] if args else "")
         except Refused:
             raise
-        except Exception as error:
-            # Anything else would leave a connecting client without an answer.
+        except Exception:
             log.exception(f"{event} failed", socket=sid)
-            raise Refused("internal error") from error
+            if event == "connect":
+                # A client that is refused never comes back by itself; one whose connection is closed does.
+                server = self.socketio.server
+                eio_socket = engine_socket(server, sid)
+                if eio_socket is not None:
+                    server.start_background_task(eio_socket.close, wait=False)
 
 
 class OrderedSocketIO(SocketIO):  # type: ignore[misc]
@@ -181,3 +188,14 @@ def answered_ping_age(server: Any, sid: str) -> float | None:
     except SocketIsClosedError:
         return None
     return time.time() - float(getattr(eio_socket, "answered_ping", 0.0))
+
+
+def ask_whether_there(server: Any, sid: str, answered: Callable[[], object] | None) -> None:
+    """Ping a socket of the default namespace now, and close it if it does not answer within a few seconds.
+
+    :param server: python-socketio's server. :param answered: called when it does.
+    """
+    eio_socket = engine_socket(server, sid)
+    if eio_socket is not None:
+        with contextlib.suppress(SocketIsClosedError):
+            pings.ask(eio_socket, timeout_seconds=_ANSWER_SECONDS, answered=answered)

@@ -48,9 +48,12 @@ class Connection(Protocol):
     """An open connection, with a greenlet of its own or without.
 
     :ivar deadline: when what the client is to send now must be there; seconds of the monotonic clock.
+    :ivar is_idle: it waits for a request, and `is_new` for its first one.
     """
 
     deadline: float
+    is_idle: bool
+    is_new: bool
 
     def cut(self) -> None:
         """End the connection from this side."""
@@ -61,6 +64,10 @@ class Handler(WebSocketHandler, PyWSGIHandler):  # type: ignore[misc]  # neither
 
     # All connections of this process. `Worker` looks after their deadlines.
     connections: set[Connection] = set()  # noqa: RUF012
+    # The process ends: connections are closed after the answer, so that what follows goes to who takes over.
+    ending = False
+    is_idle = is_new = True
+    _has_headers = False
     status: Any = None
     websocket: Any = None
     rfile: Any = None
@@ -79,6 +86,8 @@ class Handler(WebSocketHandler, PyWSGIHandler):  # type: ignore[misc]  # neither
     # Posts to one path go another way than WSGI's, if they are as posts commonly are.
     post_line = b""
     take_post: TakePost | None = None
+    # The headers without which a browser does not show its page a refusal.
+    cors_headers: Callable[[dict[str, Any]], list[tuple[str, str]]] = staticmethod(lambda environ: [])
     # A client that does not read in time is nothing unexpected.
     ignored_socket_errors = (*pywsgi.WSGIHandler.ignored_socket_errors, "timed out")
 
@@ -108,9 +117,11 @@ class Handler(WebSocketHandler, PyWSGIHandler):  # type: ignore[misc]  # neither
         if self.rfile.closed:
             return None
         self.deadline = time.monotonic() + self.idle_seconds
+        self.is_idle = True
         try:
             if not self.rfile.wait():
                 return None
+            self.is_idle = self.is_new = False
             if self.take_post is not None and not self.logs_access:
                 self.deadline = time.monotonic() + self.body_seconds
                 post = post_ahead(self.rfile, self.post_line, self.most_body_bytes)
@@ -141,12 +152,14 @@ class Handler(WebSocketHandler, PyWSGIHandler):  # type: ignore[misc]  # neither
 
         :raises BadRequestError: where it is no HTTP/1.
         """
+        self._has_headers = False
         self.requestline = raw_requestline.rstrip()
         words = self.requestline.split(" ")
         if len(words) != 3 or words[2] not in ("HTTP/1.1", "HTTP/1.0") or not words[1].isprintable():
             raise BadRequestError("the request line is malformed")
         self.command, self.path, self.request_version = words
         headers = self.headers = RequestHeaders.read(self.rfile)
+        self._has_headers = True
 
         coding = headers.get("transfer-encoding")
         lengths = headers.all("content-length")
@@ -223,6 +236,9 @@ class Handler(WebSocketHandler, PyWSGIHandler):  # type: ignore[misc]  # neither
     def _write_with_headers(self, data: bytes) -> None:
         """Head and body in one piece: pywsgi's way is a system call for each."""
         self.headers_sent = True
+        if Handler.ending and self.code != 101 and not any(name == b"Connection" for name, _ in self.response_headers):
+            self.close_connection = True
+            self.response_headers.append((b"Connection", b"close"))
         self.finalize_headers()
         head = [b"HTTP/1.1 ", self.status, b"\r\n"]
         for name, value in self.response_headers:
@@ -308,6 +324,7 @@ class Handler(WebSocketHandler, PyWSGIHandler):  # type: ignore[misc]  # neither
         log.info("a request was refused", address=self._address(), reason=error)
         body = json.dumps({"error": error}).encode()
         headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body))), ("Connection", "close")]
+        headers += self.cors_headers(self.environ)
         if status.startswith("426"):
             headers.append(("Sec-WebSocket-Version", "13"))
         if not isinstance(self.wsgi_input, _Rest):
@@ -321,8 +338,19 @@ class Handler(WebSocketHandler, PyWSGIHandler):  # type: ignore[misc]  # neither
         reason = str(error) if isinstance(error, BadRequestError) else "the request is not readable"
         log.info("a request was refused", address=self._address(), reason=reason, kind=type(error).__name__)
         body = json.dumps({"error": reason}).encode()
-        head = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-        return "400", b"HTTP/1.1 400 Bad Request\r\n" + head.encode() + body
+        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body))), ("Connection", "close")]
+        headers += self.cors_headers(self._environ_of_what_was_read())
+        head = "".join(f"{name}: {value}\r\n" for name, value in headers)
+        return "400", f"HTTP/1.1 400 Bad Request\r\n{head}\r\n".encode("latin-1") + body
+
+    def _environ_of_what_was_read(self) -> dict[str, Any]:
+        """What `cors_headers` asks for, of a request that is refused before it has an environ."""
+        if not self._has_headers:
+            return {}
+        fields = {_environ_key(name): value for name, value in self.headers.items()}
+        known: dict[str, Any] = {key: value for key, value in fields.items() if key is not None}
+        path, scheme = self.path.partition("?")[0], self.server.environ["wsgi.url_scheme"]
+        return {**known, "PATH_INFO": path, "REQUEST_METHOD": self.command, "wsgi.url_scheme": scheme}
 
     def _log_error(self, kind: Any, error: BaseException, trace: Any) -> None:
         if not isinstance(error, gevent.GreenletExit):

@@ -56,6 +56,9 @@ class ServedWebSocket:
         need not be waited for. Whoever watches the deadline calls `cut`.
     """
 
+    # It waits for no request.
+    is_idle = is_new = False
+
     __slots__ = (
         "_drained",
         "_ended",

@@ -64,10 +64,11 @@ class Removal:
 @dataclass(frozen=True, slots=True)
 class Fetched:
     """What may be sent now. `held`: another instance still waits for acknowledgements of this customer, ask again later.
-    `elsewhere`: another instance has the customer."""
+    `elsewhere`: another instance has the customer, `weakly` if its claim was."""
 
     letters: Sequence[Letter] = ()
     state: Literal["ours", "held", "elsewhere"] = "ours"
+    weakly: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ class Bell:
     """Whom a store tells what other instances did; each gets the customer's id. May be called from anywhere, and late,
     twice or never: the store's tasks sweep up."""
 
-    due: Callable[[str], None]  # letters wait for a customer of this instance
+    due: Callable[[str], None]  # letters wait for a customer of this instance, or one whom it had and no other has now
     elsewhere: Callable[[str], None]  # the customer has moved to another instance
     now: Callable[[str, str], object]  # a payload that is not kept, to be sent if the customer is here
     turn: Callable[[str], None]  # the customer's line to DMS has moved
@@ -147,10 +148,11 @@ class Store(Protocol):
     def put(self, customer_id: str, text: str, fingerprint: str | None) -> Kept:
         """Keep a payload for a customer. The same fingerprint within `REMEMBER_SECONDS` is a repeat and not kept."""
 
-    def claim(self, customer_id: str, *, seconds_ago: float) -> None:
+    def claim(self, customer_id: str, *, seconds_ago: float, weakly: bool = False) -> None:
         """From now on this instance delivers to the customer, unless they came to another after they came to this one.
 
         :param seconds_ago: when they came: earlier than now where the store was away meanwhile.
+        :param weakly: they have not spoken here. If another instance has them it loses them, and may claim them back.
         """
 
     def fetch(self, customer_id: str, after: int, limit: int) -> Fetched:

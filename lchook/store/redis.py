@@ -113,11 +113,13 @@ class RedisStore:
         kept, here, dropped = self._run("PUT", customer_id, text, fingerprint or "", REMEMBER_SECONDS, self._size)
         return Kept(kept=bool(kept), here=bool(here), dropped=dropped)
 
-    def claim(self, customer_id: str, *, seconds_ago: float) -> None:
-        self._run("CLAIM", customer_id, int(seconds_ago * 1000))
+    def claim(self, customer_id: str, *, seconds_ago: float, weakly: bool = False) -> None:
+        self._run("CLAIM", customer_id, int(seconds_ago * 1000), int(weakly))
 
     def fetch(self, customer_id: str, after: int, limit: int) -> Fetched:
         state, *rest = self._run("FETCH", customer_id, after, limit, self._ttl_milliseconds)
+        if state == "elsewhere":
+            return Fetched(state=state, weakly=bool(rest[0]))
         letters = [Letter(int(number), text) for number, text in zip(rest[::2], rest[1::2], strict=True)]
         return Fetched(letters, state)
 

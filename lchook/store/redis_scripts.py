@@ -6,7 +6,9 @@
     {p}box:<customer>         sorted set: number → "<at>:<text>", a mailbox
     {p}oldest                 sorted set: customer → when their oldest letter came in, for customers with letters
     {p}seen:<fingerprint>     a webhook that need not be kept again
-    {p}owner:<customer>       "<instance> <at>": the instance that delivers to the customer, and when they came to it
+    {p}owner:<customer>       "<instance> <at>": the instance that delivers to the customer, and when they came to it;
+                              0 where they have not spoken there, and others may claim them
+    {p}standby:<customer>     set: instances that had the customer, or wanted to, for some time
     {p}held:<customer>        set: instances that wait for acknowledgements of the customer
     {p}due:<instance>         set: customers of the instance for whom letters have come in
     {p}alive:<instance>       there as long as the instance is
@@ -100,21 +102,29 @@ return {1, due(customer) and 1 or 0, dropped}
 )
 
 _CLAIM = """
--- Who came last counts, not whose word of it does: that may have had to wait until Redis was back.
-local function claim(customer, ago)
+-- Who came last counts, not whose word of it does: that may have had to wait until Redis was back. A weak claim takes the
+-- customer from who is alive in such a way that their claim counts more. Who loses is told when the customer is free again.
+local function claim(customer, ago, weakly)
   local owner, at = owner_of(customer)
   local came = now() - tonumber(ago)
   if owner == me then
     if came > at then own(customer, came) end
-  elseif not owner or came >= at or not alive(owner) then
-    own(customer, came)
-    if owner and alive(owner) then ring(owner, 'elsewhere', customer) end
+    return
+  end
+  local others = owner and alive(owner)
+  if others and weakly then came = 0 end
+  local loser = others and (weakly or came >= at) and owner or me
+  if loser ~= me or not others then own(customer, came) end
+  if loser ~= me then ring(loser, 'elsewhere', customer) end
+  if others then
+    redis.call('SADD', p .. 'standby:' .. customer, loser)
+    redis.call('EXPIRE', p .. 'standby:' .. customer, 86400)
   end
 end
 """
 
-# customer, ms since they came
-CLAIM = _COMMON + _CLAIM + "claim(ARGV[3], ARGV[4])"
+# customer, ms since they came, '1' if they have not spoken
+CLAIM = _COMMON + _CLAIM + "claim(ARGV[3], ARGV[4], ARGV[5] == '1')"
 
 # customer, after, limit, time to live in ms → state, number, text, number, text, …
 FETCH = (
@@ -122,11 +132,11 @@ FETCH = (
     + """
 local customer, after, limit, ttl = ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 -- Nobody has them: Redis forgot (it was emptied), or the other instance has let go.
-local owner = owner_of(customer)
+local owner, at = owner_of(customer)
 if not owner then
   own(customer, 0)
 elseif owner ~= me then
-  return {'elsewhere'}
+  return {'elsewhere', at == 0 and 1 or 0}
 end
 for _, instance in ipairs(redis.call('SMEMBERS', p .. 'held:' .. customer)) do
   if instance ~= me then
@@ -168,7 +178,16 @@ LEAVE = (
     _COMMON
     + """
 local customer = ARGV[3]
-if owner_of(customer) == me then redis.call('DEL', p .. 'owner:' .. customer) end
+if owner_of(customer) == me then
+  redis.call('DEL', p .. 'owner:' .. customer)
+  for _, instance in ipairs(redis.call('SMEMBERS', p .. 'standby:' .. customer)) do
+    if instance ~= me and alive(instance) then
+      redis.call('SADD', p .. 'due:' .. instance, customer)
+      ring(instance, 'due', customer)
+    end
+  end
+  redis.call('DEL', p .. 'standby:' .. customer)
+end
 if ARGV[4] ~= '1' and redis.call('SREM', p .. 'held:' .. customer, me) == 1 then due(customer) end
 """
 )

@@ -146,7 +146,7 @@ class SqliteStore:
         kept: Kept = self._writes.run(work)
         return kept
 
-    def claim(self, customer_id: str, *, seconds_ago: float) -> None:
+    def claim(self, customer_id: str, *, seconds_ago: float, weakly: bool = False) -> None:
         """There is only this instance."""
 
     def fetch(self, customer_id: str, after: int, limit: int) -> Fetched:

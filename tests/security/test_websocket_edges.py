@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 import pytest
@@ -204,7 +205,9 @@ def test_two_upgrades_of_one_session_harm_only_that_session(attacked: Hook) -> N
         for connection in (one, two):
             connection.open_websocket(path, join=False).send(frame(b"2probe"))
         for connection in (one, two):
-            connection.send(frame(b"5"), frame(event("serverMessage", "x")))
+            # One of them is closed, maybe before all is sent.
+            with contextlib.suppress(OSError):
+                connection.send(frame(b"5"), frame(event("serverMessage", "x")))
 
 
 WRONG_HANDSHAKES = {

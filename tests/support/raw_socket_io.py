@@ -19,10 +19,12 @@ SEPARATOR = "\x1e"
 class RawWebSocket:
     """A connected WebSocket. It answers pings while it reads, and acknowledges nothing by itself."""
 
-    def __init__(self, url: str, *, connect: bool = True) -> None:
+    def __init__(self, url: str, *, connect: bool = True, headers: dict[str, str] | None = None) -> None:
         self.timeout_seconds = 10.0
         address = url.replace("http", "ws", 1) + "/socket.io/?EIO=4&transport=websocket"
-        self._socket = websocket.create_connection(address, timeout=self.timeout_seconds, suppress_origin=True)
+        self._socket = websocket.create_connection(
+            address, timeout=self.timeout_seconds, suppress_origin=True, header=headers
+        )
         assert self.receive().startswith("0{")
         if connect:
             self.send("40")

@@ -110,7 +110,7 @@ def test_a_handshake_that_breaks_ends_a_session_that_has_nothing_else(session: S
 
 def test_a_polling_session_changes_over_after_a_probe_and_its_poll_is_ended(session: Session) -> None:
     offer = session.offer()
-    assert session.socket.upgrading
+    assert not session.socket.upgrading, "before the probe, polling goes on"
     poll = gevent.spawn(session.socket.poll)
     gevent.sleep(0)
     # Both in one piece, as no browser sends them: the poll must not be left without its answer.
@@ -235,3 +235,39 @@ def test_who_owes_an_answer_for_too_long_is_closed_in_a_task_of_its_own(
     task, options = tasks[0]
     task(**options)
     assert session.ended == ["ping timeout"]
+
+
+def test_who_is_asked_is_pinged_at_once_and_in_place_of_the_next_time(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pings, closed, now = Pings(), [], [1000.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    monkeypatch.setattr("time.time", lambda: now[0])
+    monkeypatch.setattr(session.server, "start_background_task", lambda task, **options: closed.append(options["reason"]))
+    session.server.ping_interval, session.server.ping_timeout = 25, 20
+    wood = session.upgrade().wood
+    pings.schedule(session.socket)
+    wood.sent.clear()
+    answers: list[int] = []
+
+    now[0] += 10
+    for number in range(3):
+        pings.ask(session.socket, timeout_seconds=3, answered=lambda number=number: answers.append(number))
+    assert wood.sent == ["2"]
+    now[0] += 2
+    pings.schedule(session.socket)
+    assert answers == [0, 1, 2]
+    # Not at the time at which the one before was due.
+    now[0] += 24
+    pings.tick()
+    assert wood.sent == ["2"]
+    now[0] += 1
+    pings.tick()
+    assert wood.sent == ["2", "2"]
+    # That one is not answered: whoever asks now need not wait for as long as others.
+    pings.ask(session.socket, timeout_seconds=3)
+    assert wood.sent == ["2", "2"]
+    now[0] += 3
+    pings.tick()
+    assert closed == ["ping timeout"]
+    assert answers == [0, 1, 2]
