@@ -31,9 +31,11 @@ from lchook.logs import Log, set_up_logs
 from lchook.metrics import Metrics
 from lchook.rates import Rates
 from lchook.retries import RetryingDms
+from lchook.serving.aside import Aside
 from lchook.serving.crew import crew
 from lchook.store import Bell, Store
 from lchook.store.from_url import store_from_url
+from lchook.store.group_commit import in_a_thread
 from lchook.ticker import Ticker
 from lchook.to_customer import ToCustomer
 from lchook.to_dms import ToDms
@@ -90,6 +92,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         folder=Path(app.instance_path),
         ttl_seconds=settings.mailbox_ttl_seconds,
         size=settings.mailbox_size,
+        aside=Aside() if under_gevent else in_a_thread,
     )
     samples = console.Samples(metrics) if settings.console_token else None
     on_answer = samples.dms_answered if samples else metrics.dms_seconds.observe
