@@ -152,7 +152,10 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         metrics=metrics,
     )
     ticker.add(pings.tick)
-    ticker.add(to_customer.tick, to_dms.tick, guard.tick, chat.tick)
+    ticker.add(guard.tick, chat.tick)
+    # These wait for the store, maybe for seconds.
+    ticker.add(to_customer.tick)
+    ticker.add(to_dms.tick)
     socketio.on_namespace(chat)
     hook = webhook.Webhook(settings, tokens, to_customer, ticker, metrics)
     app.register_blueprint(webhook.create_blueprint(settings, hook))

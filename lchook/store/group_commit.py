@@ -37,6 +37,10 @@ def in_a_thread(function: Callable[[], None], then: Callable[[], None]) -> None:
     threading.Thread(target=both, daemon=True).start()
 
 
+class BusyError(StoreError):
+    """Somebody else has what is needed. It is tried again as long as anybody waits for it."""
+
+
 class _Job(Generic[Connection]):
     __slots__ = ("done", "error", "given_up", "result", "work", "writes")
 
@@ -80,6 +84,7 @@ class GroupCommit(Generic[Connection]):
         self._under_way: list[_Job[Connection]] = []
         # What was wrong last, for those who do not get as far as that.
         self._trouble = ""
+        self._busy: BusyError | None = None
 
     def run(self, work: Work[Connection], *, writes: bool = True) -> Any:
         """Do the work, and return what it returns, once that is committed if it writes.
@@ -112,8 +117,9 @@ class GroupCommit(Generic[Connection]):
 
     def _done(self) -> None:
         jobs, self._under_way = self._under_way, []
-        trouble = next((job.error for job in jobs if isinstance(job.error, StoreError)), None)
-        self._trouble = f"; at last: {trouble}" if trouble else ""
+        trouble = next((job.error for job in jobs if isinstance(job.error, StoreError)), self._busy)
+        self._trouble = f": {trouble}" if trouble else ""
+        self._busy = None
         with self._lock:
             self._running = bool(self._jobs)
             self._since = time.monotonic()
@@ -125,29 +131,31 @@ class GroupCommit(Generic[Connection]):
     # Aside
 
     def _do(self) -> None:
-        jobs = self._under_way
         # All who are ready by now; what comes later is for the next time.
-        for _ in range(len(self._jobs)):
-            jobs.append(self._jobs.popleft())
+        jobs = [self._jobs.popleft() for _ in range(len(self._jobs))]
         for run, writes in ((self._read, False), (self._transaction, True)):
-            group = [job for job in jobs if job.writes is writes]
+            group = [job for job in jobs if job.writes is writes and not job.given_up]
             if not group:
                 continue
             error = self._try(run, group)
-            if isinstance(error, StoreError):
-                # Once for all: to try each by itself, or what else there is, would take as long again.
-                for job in group if writes else jobs:
+            if isinstance(error, BusyError):
+                # Between the tries others come, who may not need what somebody else has.
+                self._busy = error
+                self._jobs.extendleft(reversed(group))
+                continue
+            self._under_way += group
+            for job in group:
+                if error is None or isinstance(error, StoreError) or len(group) == 1:
+                    # Once for all: to try each by itself would take as long again.
                     job.error = error
-                return
-            if error is not None:
-                # One of them may be at fault: each for itself.
-                for job in group:
-                    job.error = self._try(run, [job]) if len(group) > 1 else error
+                else:
+                    # One of them may be at fault: each for itself.
+                    job.error = self._try(run, [job])
 
     def _try(self, run: Run[Connection], group: list[_Job[Connection]]) -> BaseException | None:
         def all_of_them(connection: Connection) -> None:
             for job in group:
-                # While others were waited for.
+                # Its caller may have been told meanwhile that it was not done.
                 if not job.given_up:
                     job.result = job.work(connection)
 

@@ -36,7 +36,7 @@ from lchook.store import (
     WaitingCustomer,
 )
 from lchook.store.files import ON_NETWORK, network_file_system, what_hinders
-from lchook.store.group_commit import Aside, GroupCommit, in_a_thread
+from lchook.store.group_commit import Aside, BusyError, GroupCommit, in_a_thread
 
 log = Log(__name__)
 
@@ -49,10 +49,10 @@ CREATE INDEX letters_of_customer ON letters (customer, number);
 CREATE TABLE seen (fingerprint TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE to_dms (key TEXT PRIMARY KEY, at REAL NOT NULL, process TEXT NOT NULL, outcome TEXT) WITHOUT ROWID;
 """
-# Another process holds the file for less than this, or something is wrong.
-_BUSY_SECONDS = 2.0
-# For how long a caller waits, whatever hinders: a bit longer, so that SQLite can say what it is.
-_PATIENCE_SECONDS = 2.5
+# For how long a caller waits, whatever hinders. Another process holds the file for less, or something is wrong.
+_PATIENCE_SECONDS = 2.0
+# For how long SQLite waits for another process's lock, before others have their turn.
+_BUSY_SECONDS = 0.1
 _EXPIRE_AT_ONCE = 1000
 # After checkpoints the write-ahead log is at most as large; larger, and somebody reads the file without an end.
 _MOST_WAL_BYTES = 64 * 1024 * 1024
@@ -318,7 +318,8 @@ class SqliteStore:
             if code not in _PASSING:
                 self._drop()
             hindrance = what_hinders(self._path, code) if self._path is not None else ""
-            raise StoreError(f"{error}{hindrance}") from error
+            kind = BusyError if code == sqlite3.SQLITE_BUSY else StoreError
+            raise kind(f"{error}{hindrance}") from error
 
     def _usable(self) -> sqlite3.Connection:
         if self._db is not None and not self._has_its_name():
