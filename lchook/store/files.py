@@ -18,7 +18,7 @@ _NETWORK = re.compile(
 )
 ON_NETWORK = (
     "lies on a network file system ({kind}): it may stall or lose its locks, and SQLite's write-ahead log does not work "
-    "between hosts. Use a local disk, or STORE_URL=redis://…"
+    "between hosts: use a local disk, or STORE_URL=redis://…"
 )
 _UNUSABLE = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, 0})
 
@@ -69,10 +69,13 @@ def _may_not_write(path: Path) -> str:
     folder = _existing(path.parent)
     if path.is_dir() or not folder.is_dir():
         return f": {path if path.is_dir() else folder} is not what it should be, a {'file' if path.is_dir() else 'folder'}"
-    for place in (path, Path(f"{path}-wal"), Path(f"{path}-shm"), folder):
+    places = {"it": path, "its -wal file": Path(f"{path}-wal"), "its -shm file": Path(f"{path}-shm")}
+    # Short: the log cuts long fields.
+    places["its folder" if folder == path.parent else str(folder)] = folder
+    for name, place in places.items():
         if place.exists() and not os.access(place, os.W_OK):
             who = f"user {os.geteuid()}, group {os.getegid()}" if hasattr(os, "geteuid") else "this user"
-            return f": {who} may not write to {place}"
+            return f": {who} may not write to {name}"
     return ""
 
 

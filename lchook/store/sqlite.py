@@ -60,6 +60,12 @@ _MOST_WAL_BYTES = 64 * 1024 * 1024
 _PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL})
 
 
+def steady_time() -> Callable[[], float]:
+    """Seconds since 1970, from a clock that nobody sets: letters must not be out of date because the machine's was wrong."""
+    ahead = time.time() - time.monotonic()
+    return lambda: time.monotonic() + ahead
+
+
 class SqliteStore:
     """See `lchook.store.Store`."""
 
@@ -70,7 +76,7 @@ class SqliteStore:
         ttl_seconds: float,
         size: int,
         synchronous: str = "normal",
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
         aside: Aside = in_a_thread,
     ) -> None:
         """:param path: the file, or `None` for memory. :param size: letters a mailbox holds at most.
@@ -80,7 +86,7 @@ class SqliteStore:
         self._ttl_seconds = ttl_seconds
         self._size = size
         self._synchronous = synchronous
-        self._clock = clock
+        self._clock = clock or steady_time()
         self._process = uuid.uuid4().hex
         # Of the memory's connection; the file's is used aside only, by one at a time.
         self._lock = threading.Lock()
