@@ -30,6 +30,7 @@ from lchook.store import (
     StoreError,
     Waiting,
     WaitingCustomer,
+    names,
 )
 from lchook.store import redis_scripts as scripts
 
@@ -48,6 +49,8 @@ _MOST_COUNTED = 10_000
 _PAUSE_SECONDS = 1.0
 # Said by a server that is not, or not yet, the one to ask. Nothing was done then.
 _NOT_THE_ONE = (redis.ReadOnlyError, redis.BusyLoadingError, redis.exceptions.MasterDownError)
+# In place of those that wait for the name service without a bound.
+_BOUNDED: dict[Any, Any] = {redis.Connection: names.Connection, redis.SSLConnection: names.TlsConnection}
 
 
 class RedisStore:
@@ -170,9 +173,12 @@ class RedisStore:
             # redis-py would try ten times, for 4 s on a dead server, while a webhook waits.
             "retry": Retry(NoBackoff(), 0),
         }
-        return redis.BlockingConnectionPool.from_url(
+        pool = redis.BlockingConnectionPool.from_url(
             self._url, max_connections=_MOST_CONNECTIONS, timeout=_TIMEOUT_SECONDS, **options
         )
+        if pool.connection_class in _BOUNDED:
+            pool.connection_class = _BOUNDED[pool.connection_class]
+        return pool
 
     def _renew(self, pool: redis.ConnectionPool) -> None:
         """Whatever is asked from now on connects anew, and so looks the name up anew."""
