@@ -9,7 +9,7 @@ COPY --from=build /venv /venv
 WORKDIR /app
 COPY config.py gunicorn.conf.py wsgi.py ./
 COPY lchook lchook
-RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin lch && install -d -o lch -g lch -m 700 instance
+RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin lch && install -d -o lch -g 0 -m 770 instance
 ENV PATH="/venv/bin:$PATH" PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 # gunicorn's sign of life is a file; on a slow disk it would be late.
 ENV GUNICORN_CMD_ARGS="--worker-tmp-dir /dev/shm"

@@ -22,6 +22,7 @@ from pathlib import Path
 import gevent
 
 from benchmarks.processes import cpu_seconds
+from lchook.serving.aside import Aside
 from lchook.store import Arrival, Bell, Fetched, Kept, Letter, Removal
 from lchook.store.redis import RedisStore
 from lchook.store.sqlite import SqliteStore
@@ -43,7 +44,7 @@ class NoStore:
     def fetch(self, customer_id: str, after: int, limit: int) -> Fetched:
         return self._letter
 
-    def remove(self, customer_id: str, numbers: list[int], *, last: bool) -> None:
+    def remove(self, removals: list[Removal]) -> None:
         pass
 
     def arrive(self, customer_id: str, ticket: str, key: str | None) -> Arrival:
@@ -77,9 +78,9 @@ def main() -> None:
         stores: dict[str, Callable[[], NoStore | SqliteStore | RedisStore]] = {
             "none": NoStore,
             "memory": lambda: _opened(SqliteStore(None, ttl_seconds=60, size=100)),
-            "sqlite": lambda: _opened(SqliteStore(Path(folder) / "normal", ttl_seconds=60, size=100)),
+            "sqlite": lambda: _opened(SqliteStore(Path(folder) / "normal", aside=Aside(), ttl_seconds=60, size=100)),
             "sqlite, synced to disk": lambda: _opened(
-                SqliteStore(Path(folder) / "full", ttl_seconds=60, size=100, synchronous="full")
+                SqliteStore(Path(folder) / "full", aside=Aside(), ttl_seconds=60, size=100, synchronous="full")
             ),
             "redis": lambda: RedisStore(server.url, ttl_seconds=60, size=100),
         }

@@ -37,9 +37,11 @@ from lchook.logs import Log, set_up_logs
 from lchook.metrics import Metrics
 from lchook.rates import Rates
 from lchook.retries import RetryingDms
+from lchook.serving.aside import Aside
 from lchook.serving.crew import crew
 from lchook.store import Bell, Store
 from lchook.store.from_url import store_from_url
+from lchook.store.group_commit import in_a_thread
 from lchook.ticker import Ticker
 from lchook.to_customer import ToCustomer
 from lchook.to_dms import ToDms
@@ -96,6 +98,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         folder=Path(app.instance_path),
         ttl_seconds=settings.mailbox_ttl_seconds,
         size=settings.mailbox_size,
+        aside=Aside() if under_gevent else in_a_thread,
     )
     samples = console.Samples(metrics) if settings.console_token else None
     on_answer = samples.dms_answered if samples else metrics.dms_seconds.observe
@@ -155,7 +158,10 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         metrics=metrics,
     )
     ticker.add(pings.tick)
-    ticker.add(to_customer.tick, to_dms.tick, guard.tick, chat.tick)
+    ticker.add(guard.tick, chat.tick)
+    # These wait for the store, maybe for seconds.
+    ticker.add(to_customer.tick)
+    ticker.add(to_dms.tick)
     socketio.on_namespace(chat)
     hook = webhook.Webhook(settings, tokens, to_customer, ticker, metrics)
     app.register_blueprint(webhook.create_blueprint(settings, hook))

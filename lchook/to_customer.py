@@ -37,6 +37,7 @@ _LOCKS = 64
 _ON_THE_WAY_SECONDS = 1.0
 # Sockets with unacknowledged letters that are asked whether they are there, when the customer comes on another.
 _MOST_ASKED = 8
+_MOST_TICK_SECONDS = 1.0
 
 # Emits a payload (JSON) to a socket as `serverMessage` and calls back when the client acknowledges it.
 Emit = Callable[[str, str, Callable[..., None]], None]
@@ -282,6 +283,9 @@ class ToCustomer:
             if sent.customer.on_the_way.get(sent.number) is sent:
                 self._ask_the_heartbeat(sent, now)
         for _ in range(len(self._again)):
+            if self._clock() - now > _MOST_TICK_SECONDS:
+                # The store stalls, and would do so for each of them.
+                break
             customer_id = self._again.pop()
             customer = self._customers.get(customer_id)
             if customer is None:

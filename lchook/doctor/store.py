@@ -14,6 +14,7 @@ from config import Settings
 from lchook.doctor.findings import Finding, quoted, within
 from lchook.doctor.settings import without_secrets
 from lchook.store import Removal, StoreError, UnknownFormatError
+from lchook.store.files import ON_NETWORK, network_file_system
 from lchook.store.from_url import DEFAULT_FILE, store_from_url
 
 _MOST_SECONDS = 10.0
@@ -47,6 +48,8 @@ def examine_store(settings: Settings, *, folder: Path) -> Iterator[Finding]:
         yield Finding("store", "problem", f"{where} did not answer within {_MOST_SECONDS:g} s", _advice(path))
         return
     yield Finding("store", "ok", f"{where} kept a message, gave it back and forgot it, in {seconds * 1000:.0f} ms")
+    if path and (kind := network_file_system(path)):
+        yield Finding("store", "warning", f"{path} {ON_NETWORK.format(kind=kind)}", "Move it, and name it in STORE_URL.")
     if path and (free := shutil.disk_usage(path.parent).free) < _LITTLE_SPACE_BYTES:
         yield Finding(
             "store",

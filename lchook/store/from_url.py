@@ -6,15 +6,24 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from lchook.store import Store
+from lchook.store.group_commit import Aside, in_a_thread
 from lchook.store.sqlite import SqliteStore
 
 DEFAULT_FILE = "lchook.sqlite3"
 
 
-def store_from_url(url: str, *, folder: Path, ttl_seconds: float, size: int) -> Store:
+def store_from_url(
+    url: str,
+    *,
+    folder: Path,
+    ttl_seconds: float,
+    size: int,
+    aside: Aside = in_a_thread,
+) -> Store:
     """The store, not opened yet.
 
     :param url: memory:, sqlite: (a file in `folder`), sqlite:///path (absolute), redis:// or rediss://, checked before.
+    :param aside: calls what may block on a file.
     """
     parts = urlsplit(url)
     if parts.scheme in ("redis", "rediss"):
@@ -26,4 +35,4 @@ def store_from_url(url: str, *, folder: Path, ttl_seconds: float, size: int) -> 
         return SqliteStore(None, ttl_seconds=ttl_seconds, size=size)
     path = Path(parts.path) if parts.path else folder / DEFAULT_FILE
     synchronous = "full" if parts.query == "synchronous=full" else "normal"
-    return SqliteStore(path, ttl_seconds=ttl_seconds, size=size, synchronous=synchronous)
+    return SqliteStore(path, ttl_seconds=ttl_seconds, size=size, synchronous=synchronous, aside=aside)

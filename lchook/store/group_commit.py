@@ -1,103 +1,166 @@
-"""Many small writes in one transaction: a commit costs more than all that is written.
+"""Many small works in one transaction, and none of them waits for longer than is said.
 
-Whoever comes first lets everybody else who is ready put their work beside, and then commits all of it. Nobody returns before
-their own work is committed. Works with threads and with greenlets; knows nothing of SQLite.
+A commit costs more than all that is written: whoever is ready while others' works are done goes into the next transaction,
+together. The works are done where the event loop does not notice (see `aside`), in one place at a time; their callers wait,
+and are told in words when they have waited for too long, even if the disk below hangs. Works with threads and with
+greenlets; knows nothing of SQLite.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
+from lchook.store import StoreError
+
 Connection = TypeVar("Connection")
+
+Work = Callable[[Connection], Any]
+# Runs works: as they are, or in one transaction; then it raises where nothing was committed.
+Run = Callable[[Callable[[Connection], None]], None]
+
+
+# Calls the first function where it may block, nobody else's call meanwhile, and then the second.
+Aside = Callable[[Callable[[], None], Callable[[], None]], None]
+
+
+def in_a_thread(function: Callable[[], None], then: Callable[[], None]) -> None:
+    """Where threads are what waits: another one."""
+
+    def both() -> None:
+        function()
+        then()
+
+    threading.Thread(target=both, daemon=True).start()
+
+
+class BusyError(StoreError):
+    """Somebody else has what is needed. It is tried again as long as anybody waits for it."""
 
 
 class _Job(Generic[Connection]):
-    __slots__ = ("committed", "error", "result", "work")
+    __slots__ = ("done", "error", "given_up", "result", "work", "writes")
 
-    def __init__(self, work: Callable[[Connection], Any]) -> None:
+    def __init__(self, work: Work[Connection], writes: bool) -> None:
         self.work = work
+        self.writes = writes
         self.result: Any = None
         self.error: BaseException | None = None
-        # Held until the job is done, if somebody else does it.
-        self.committed: Any = None
+        self.given_up = False
+        # Held until the job is done.
+        self.done = threading.Lock()
+        self.done.acquire()
 
 
 class GroupCommit(Generic[Connection]):
-    """Runs work in transactions that are shared."""
+    """Does works in groups, each group in one go."""
 
-    def __init__(self, transaction: Callable[[Callable[[Connection], None]], None]) -> None:
-        """:param transaction: runs a function in one transaction; raises where nothing was committed."""
-        self._transaction = transaction
-        self._lock = threading.Lock()
-        self._jobs: list[_Job[Connection]] = []
-        self._leading = False
+    def __init__(
+        self,
+        *,
+        read: Run[Connection],
+        transaction: Run[Connection],
+        patience_seconds: float,
+        aside: Aside = in_a_thread,
+    ) -> None:
+        """Where `read` or `transaction` raises StoreError nothing can be done now, for nobody. Any other exception may be
+        the fault of one work, and each is then done by itself.
 
-    def run(self, work: Callable[[Connection], Any]) -> Any:
-        """Do the work in a transaction, and return what it returns once that is committed.
-
-        The work may be done twice, where somebody else's work made the first transaction fail.
+        :param patience_seconds: for how long a caller waits, from the moment of its call.
+        :param aside: what its first function calls uses no locks and no log.
         """
-        job = _Job(work)
+        self._read = read
+        self._transaction = transaction
+        self._patience_seconds = patience_seconds
+        self._aside = aside
+        self._lock = threading.Lock()
+        self._jobs: deque[_Job[Connection]] = deque()
+        # Whether somebody sees to the jobs, and since when to those under way.
+        self._running = False
+        self._since = 0.0
+        self._under_way: list[_Job[Connection]] = []
+        # What was wrong last, for those who do not get as far as that.
+        self._trouble = ""
+        self._busy: BusyError | None = None
+
+    def run(self, work: Work[Connection], *, writes: bool = True) -> Any:
+        """Do the work, and return what it returns, once that is committed if it writes.
+
+        The work may be done twice, where somebody else's made the first transaction fail.
+
+        :raises StoreError: where it fails, or takes too long: then it may have been done all the same.
+        """
+        job = _Job(work, writes)
         with self._lock:
-            leads = not self._leading
-            if leads:
-                self._leading = True
-            else:
-                job.committed = threading.Lock()
-                job.committed.acquire()
+            seconds = time.monotonic() - self._since if self._running else 0.0
+            if seconds > 2 * self._patience_seconds:
+                # All who were here have given up by now, and so would this one.
+                raise StoreError(f"it has not answered for {seconds:.0f} s{self._trouble}")
             self._jobs.append(job)
-        if leads:
-            self._lead()
-        else:
-            job.committed.acquire()
+            begins = not self._running
+            if begins:
+                self._running, self._since = True, time.monotonic()
+        if begins:
+            self._aside(self._do, self._done)
+        if not job.done.acquire(timeout=self._patience_seconds):
+            job.given_up = True
+            raise StoreError(f"it did not answer within {self._patience_seconds:g} s{self._trouble}")
+        if isinstance(job.error, StoreError):
+            # One of its own for each caller: an exception notes who raises it.
+            raise StoreError(str(job.error)) from job.error
         if job.error is not None:
             raise job.error
         return job.result
 
-    def _lead(self) -> None:
-        try:
-            # All who are ready now come before the transaction begins.
-            time.sleep(0)
-        finally:
-            while True:
-                with self._lock:
-                    jobs, self._jobs = self._jobs, []
-                    if not jobs:
-                        self._leading = False
-                        break
-                self._commit(jobs)
+    def _done(self) -> None:
+        jobs, self._under_way = self._under_way, []
+        trouble = next((job.error for job in jobs if isinstance(job.error, StoreError)), self._busy)
+        self._trouble = f": {trouble}" if trouble else ""
+        self._busy = None
+        with self._lock:
+            self._running = bool(self._jobs)
+            self._since = time.monotonic()
+        if self._running:
+            self._aside(self._do, self._done)
+        for job in jobs:
+            job.done.release()
 
-    def _commit(self, jobs: list[_Job[Connection]]) -> None:
+    # Aside
+
+    def _do(self) -> None:
+        # All who are ready by now; what comes later is for the next time.
+        jobs = [self._jobs.popleft() for _ in range(len(self._jobs))]
+        for run, writes in ((self._read, False), (self._transaction, True)):
+            group = [job for job in jobs if job.writes is writes and not job.given_up]
+            if not group:
+                continue
+            error = self._try(run, group)
+            if isinstance(error, BusyError):
+                # Between the tries others come, who may not need what somebody else has.
+                self._busy = error
+                self._jobs.extendleft(reversed(group))
+                continue
+            self._under_way += group
+            for job in group:
+                if error is None or isinstance(error, StoreError) or len(group) == 1:
+                    # Once for all: to try each by itself would take as long again.
+                    job.error = error
+                else:
+                    # One of them may be at fault: each for itself.
+                    job.error = self._try(run, [job])
+
+    def _try(self, run: Run[Connection], group: list[_Job[Connection]]) -> BaseException | None:
         def all_of_them(connection: Connection) -> None:
-            for job in jobs:
-                job.result = job.work(connection)
+            for job in group:
+                # Its caller may have been told meanwhile that it was not done.
+                if not job.given_up:
+                    job.result = job.work(connection)
 
         try:
-            self._transaction(all_of_them)
-        except Exception as error:
-            if len(jobs) == 1:
-                jobs[0].error = error
-            else:
-                # One of them may be at fault: each for itself.
-                for job in jobs:
-                    self._alone(job)
+            run(all_of_them)
         except BaseException as error:
-            # Such as the end of the leader's greenlet. Others who wait must still find somebody who leads.
-            for job in jobs:
-                job.error = error
-        finally:
-            for job in jobs:
-                if job.committed is not None:
-                    job.committed.release()
-
-    def _alone(self, job: _Job[Connection]) -> None:
-        def only_this(connection: Connection) -> None:
-            job.result = job.work(connection)
-
-        try:
-            self._transaction(only_this)
-        except Exception as error:
-            job.error = error
+            return error
+        return None

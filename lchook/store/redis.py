@@ -2,6 +2,9 @@
 
 Notifications between instances are hints and may be lost. What is true is in Redis's keys, and each instance looks there
 once a second for what it was not told. Redis Cluster is not supported: a step touches keys of several slots.
+
+After a failover the name in the address means another server, and connections to the former one may last: they are given up
+as soon as it says that it takes nothing, or says nothing at all.
 """
 
 from __future__ import annotations
@@ -28,18 +31,27 @@ from lchook.store import (
     StoreError,
     Waiting,
     WaitingCustomer,
+    names,
 )
 from lchook.store import redis_scripts as scripts
 
 log = Log(__name__)
 
 _SWEEP_SECONDS = 1.0
+# Each sweep rings this instance's own bell. Who does not hear it for so long listens at the wrong place.
+_DEAF_SECONDS = 5.0
 # A Redis on the same network answers within a millisecond. Longer than this, and callers are better told.
 _TIMEOUT_SECONDS = 2.0
 _MOST_CONNECTIONS = 64
 _EXPIRE_AT_ONCE = 100
 # Mailboxes whose letters are counted for the metrics. Redis does nothing else meanwhile.
 _MOST_COUNTED = 10_000
+# For so long nobody else asks a Redis that has just not answered in time: not hundreds of them, each for seconds.
+_PAUSE_SECONDS = 1.0
+# Said by a server that is not, or not yet, the one to ask. Nothing was done then.
+_NOT_THE_ONE = (redis.ReadOnlyError, redis.BusyLoadingError, redis.exceptions.MasterDownError)
+# In place of those that wait for the name service without a bound.
+_BOUNDED: dict[Any, Any] = {redis.Connection: names.Connection, redis.SSLConnection: names.TlsConnection}
 
 
 class RedisStore:
@@ -55,17 +67,8 @@ class RedisStore:
         self._size = size
         self._prefix = prefix
         self._instance = uuid.uuid4().hex[:12]
-        options: dict[str, Any] = {
-            "decode_responses": True,
-            "socket_timeout": _TIMEOUT_SECONDS,
-            "socket_connect_timeout": _TIMEOUT_SECONDS,
-            # redis-py would try ten times, for 4 s on a dead server, while a webhook waits.
-            "retry": Retry(NoBackoff(), 0),
-        }
-        pool = redis.BlockingConnectionPool.from_url(
-            url, max_connections=_MOST_CONNECTIONS, timeout=_TIMEOUT_SECONDS, **options
-        )
-        self._redis = redis.Redis(connection_pool=pool)
+        self._url = url
+        self._redis = redis.Redis(connection_pool=self._new_pool())
         self._scripts = {
             name: self._redis.register_script(script)
             for name, script in vars(scripts).items()
@@ -76,14 +79,15 @@ class RedisStore:
         # What other instances said was not heard for a while.
         self._missed = False
         self._closed = False
+        # Redis did not answer in time: not to be asked before then. 0: it answers.
+        self._paused_until = 0.0
 
     def open(self, bell: Bell, start_task: Callable[..., object]) -> None:
         self._bell = bell
         try:
             self._run("STAY_ALIVE")
         except StoreError as error:
-            log.error("Redis cannot be reached; webhooks are answered with 503 until it can", reason=error)
-            self._away = True
+            self._tell_away(error)
         start_task(self._listen)
         start_task(self._sweep)
 
@@ -164,22 +168,70 @@ class RedisStore:
 
     # Redis
 
+    def _new_pool(self) -> redis.ConnectionPool:
+        options: dict[str, Any] = {
+            "decode_responses": True,
+            "socket_timeout": _TIMEOUT_SECONDS,
+            "socket_connect_timeout": _TIMEOUT_SECONDS,
+            "socket_keepalive": True,
+            # redis-py would try ten times, for 4 s on a dead server, while a webhook waits.
+            "retry": Retry(NoBackoff(), 0),
+        }
+        pool = redis.BlockingConnectionPool.from_url(
+            self._url, max_connections=_MOST_CONNECTIONS, timeout=_TIMEOUT_SECONDS, **options
+        )
+        if pool.connection_class in _BOUNDED:
+            pool.connection_class = _BOUNDED[pool.connection_class]
+        return pool
+
+    def _renew(self, pool: redis.ConnectionPool) -> None:
+        """Whatever is asked from now on connects anew, and so looks the name up anew."""
+        if self._redis.connection_pool is pool:
+            self._redis.connection_pool = self._new_pool()
+            # Those in use find out by themselves, and are closed with the pool.
+            pool.disconnect(inuse_connections=False)
+
     def _run(self, script: str, *args: str | int) -> Any:
+        now = time.monotonic()
+        if now < self._paused_until:
+            raise StoreError("Redis: it did not answer in time a moment ago")
+        if self._paused_until:
+            # One tries; the others wait for what it finds.
+            self._paused_until = now + 2 * _TIMEOUT_SECONDS
+        pool = self._redis.connection_pool
         try:
-            return self._scripts[script](args=[self._prefix, self._instance, *args])
+            try:
+                result = self._call(script, *args)
+            except _NOT_THE_ONE:
+                self._renew(pool)
+                result = self._call(script, *args)
         except (redis.RedisError, OSError) as error:
+            stalls = isinstance(error, (redis.TimeoutError, TimeoutError)) or _is_exhausted(error)
+            self._paused_until = time.monotonic() + _PAUSE_SECONDS if stalls else 0.0
+            if stalls or isinstance(error, _NOT_THE_ONE):
+                self._renew(pool)
             raise StoreError(f"Redis: {error}") from error
+        self._paused_until = 0.0
+        return result
+
+    def _call(self, script: str, *args: str | int) -> Any:
+        return self._scripts[script](args=[self._prefix, self._instance, *args])
 
     def _listen(self) -> None:
-        """Hear what other instances tell this one. Subscribes again whenever the connection is lost."""
+        """Hear what other instances tell this one. Subscribes again whenever the connection is lost, or heard nothing."""
         while not self._closed:
             try:
                 with self._redis.pubsub(ignore_subscribe_messages=True) as pubsub:  # type: ignore[no-untyped-call]
                     pubsub.subscribe(f"{self._prefix}bell:{self._instance}")
+                    pool, heard_at = self._redis.connection_pool, time.monotonic()
                     while not self._closed:
                         message = pubsub.get_message(timeout=_SWEEP_SECONDS)
                         if message is not None:
+                            heard_at = time.monotonic()
                             self._heard(message["data"])
+                        elif pool is not self._redis.connection_pool or time.monotonic() - heard_at > _DEAF_SECONDS:
+                            self._missed = True
+                            break
             except (redis.RedisError, OSError):
                 # Even if it is back before the next sweep.
                 self._missed = True
@@ -217,9 +269,22 @@ class RedisStore:
                     for customer_id in customers:
                         self._bell.due(str(customer_id))
             except (StoreError, redis.RedisError, OSError) as error:
-                if not self._away:
-                    log.error("Redis cannot be reached; webhooks are answered with 503 until it can", reason=error)
-                self._away = True
+                self._tell_away(error)
             except Exception:
                 log.exception("sweeping failed; it goes on")
             time.sleep(_SWEEP_SECONDS)
+
+    def _tell_away(self, error: Exception) -> None:
+        if not self._away:
+            if isinstance(error.__cause__, redis.ResponseError):
+                log.error(
+                    "Redis does not take what is to be kept; webhooks are answered with 503 until it does", reason=error
+                )
+            else:
+                log.error("Redis cannot be reached; webhooks are answered with 503 until it can", reason=error)
+        self._away = True
+
+
+def _is_exhausted(error: Exception) -> bool:
+    """All connections are taken, by those who wait for an answer. redis-py (8.1.0) has no error of its own for that."""
+    return type(error) is redis.ConnectionError and str(error) == "No connection available."

@@ -68,7 +68,8 @@ end
 """
 )
 
-STAY_ALIVE = _COMMON + "stay_alive()"
+# By its own bell the instance hears whether it listens where others ring.
+STAY_ALIVE = _COMMON + "stay_alive() ring(me, 'here', '')"
 
 # The instance ends.
 END = (

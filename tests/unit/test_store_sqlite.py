@@ -143,14 +143,14 @@ def test_what_fails_in_a_shared_transaction_fails_alone() -> None:
         work(made)
         done.extend(made)
 
-    writes: GroupCommit[list[str]] = GroupCommit(transaction)
+    writes: GroupCommit[list[str]] = GroupCommit(read=transaction, transaction=transaction, patience_seconds=5)
 
     def fail(made: list[str]) -> None:
-        raise StoreError("at fault")
+        raise ValueError("at fault")
 
     def work(number: int) -> None:
         if number == 7:
-            with pytest.raises(StoreError):
+            with pytest.raises(ValueError, match="at fault"):
                 writes.run(fail)
         else:
             writes.run(lambda made: made.append(str(number)))
@@ -171,7 +171,7 @@ def test_after_the_end_of_whoever_leads_others_still_commit() -> None:
     def end(made: list[str]) -> None:
         raise EndOfTheGreenletError
 
-    writes: GroupCommit[list[str]] = GroupCommit(transaction)
+    writes: GroupCommit[list[str]] = GroupCommit(read=transaction, transaction=transaction, patience_seconds=5)
     with pytest.raises(EndOfTheGreenletError):
         writes.run(end)
     thread = start_thread(writes.run, lambda made: made.append("1"))
