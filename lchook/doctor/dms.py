@@ -138,13 +138,15 @@ def compared_clocks(ahead_seconds: float, *, token_ttl_seconds: int) -> Finding:
         says = f"this machine's clock is {in_words(ahead_seconds)} behind DMS's"
         if ahead_seconds >= min(token_ttl_seconds, MAX_AGE_SECONDS):
             broken.append(f"LCH's tokens (JWT_TTL: {token_ttl_seconds} s) are over when they reach DMS, which answers 401.")
+            if ahead_seconds < MAX_AGE_SECONDS:
+                broken.append(f"JWT_TTL={MAX_AGE_SECONDS} allows for more.")
         if ahead_seconds > CLOCK_SKEW_SECONDS:
             broken.append("DMS's webhooks get 401: they seem to come from the future.")
     else:
         says = f"this machine's clock is {in_words(ahead_seconds)} ahead of DMS's"
         if -ahead_seconds > CLOCK_SKEW_SECONDS:
             broken.append("LCH's tokens come from the future for DMS, which answers 401.")
-            broken.append(f"DMS's webhooks get 401 when their tokens seem to be over, or older than {MAX_AGE_SECONDS} s.")
+            broken.append(f"DMS's webhooks get 401: their tokens seem to be older than {MAX_AGE_SECONDS} s.")
     breaks = " ".join(broken) or "More of it, and tokens are refused."
     advice = f"{breaks} Let the time be synchronised (timedatectl, chrony)."
     return Finding("clock", "problem" if broken else "warning", says, advice)
