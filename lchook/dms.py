@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import requests
 from requests.adapters import BaseAdapter, HTTPAdapter
@@ -14,6 +15,7 @@ from urllib3.exceptions import HTTPError, MaxRetryError, NewConnectionError
 from lchook.network_words import cause_in_words
 from lchook.pooled_adapter import NotSentError, PooledAdapter
 from lchook.tokens import Tokens
+from lchook.trusted import trusting_context
 
 # Posts under way at once; more wait. Each is a file descriptor, and gunicorn.conf.py reckons with so many.
 _MOST_POSTS = 1_500
@@ -97,7 +99,9 @@ class DmsClient:
         self._verify = environment["verify"] or True
         # Adapters are used without their Session: that would read the environment anew for every post, follow redirects
         # with our token in hand, and let a .netrc file replace the Authorization header.
-        self._adapter: BaseAdapter = HTTPAdapter() if select_proxy(url, self._proxies) else PooledAdapter()
+        proxy = select_proxy(url, self._proxies)
+        other_proxy = proxy and "://" in proxy and not proxy.lower().startswith("http://")
+        self._adapter: BaseAdapter = _OtherProxyAdapter(self._verify) if other_proxy else PooledAdapter(proxy=proxy)
 
     def post(self, body: bytes) -> DmsAnswer:
         """Post one message, with a fresh token.
@@ -169,6 +173,20 @@ class DmsClient:
         except (HTTPError, OSError, ValueError):
             response.raw.close()
         return read[:500].decode("utf-8", "replace")
+
+
+class _OtherProxyAdapter(HTTPAdapter):
+    """For proxies that speak TLS or SOCKS: requests' own adapter, which keeps as many tunnels as may be under way."""
+
+    def __init__(self, verify: bool | str) -> None:
+        self._verify = verify
+        super().__init__(pool_maxsize=_MOST_POSTS)
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, **options, ssl_context=trusting_context(self._verify))
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        return super().proxy_manager_for(proxy, **options, ssl_context=trusting_context(self._verify))
 
 
 def _never_connected(error: requests.ConnectionError) -> bool:
