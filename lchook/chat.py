@@ -151,7 +151,7 @@ class Chat(OrderedNamespace):
             answer = outcome.as_dict()
             self._metrics.to_dms[type_label(message.type if message else None), outcome.status] += 1
             acknowledge(answer)
-            if outcome.status != "sent":
+            if outcome.status != "sent" and not outcome.quiet:
                 self._emit(sid, "serverError", FORWARDING_FAILED, answer)
 
         message: MessageToDms | None = None

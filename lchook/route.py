@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-import selectors
+import select
 import socket
 import ssl
 import time
@@ -87,7 +87,7 @@ class Route:
             connection.setblocking(False)
             code = connection.connect_ex(address)
             if code in _UNDER_WAY:
-                yield connection.fileno(), selectors.EVENT_WRITE
+                yield connection.fileno(), select.POLLOUT
                 code = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if code:
                 raise OSError(code, os.strerror(code))
@@ -111,7 +111,7 @@ class Route:
         connection.send("\r\n".join((*lines, "\r\n")).encode("latin-1"))
         head = b""
         while b"\r\n\r\n" not in head:
-            yield connection.fileno(), selectors.EVENT_READ
+            yield connection.fileno(), select.POLLIN
             data = connection.recv(4096)
             head += data
             if not data or len(head) > _MOST_HEAD_BYTES:
@@ -125,9 +125,9 @@ def _handshake(connection: Any) -> Generator[tuple[int, int], None, None]:
         try:
             connection.do_handshake()
         except ssl.SSLWantReadError:
-            yield connection.fileno(), selectors.EVENT_READ
+            yield connection.fileno(), select.POLLIN
         except ssl.SSLWantWriteError:
-            yield connection.fileno(), selectors.EVENT_WRITE
+            yield connection.fileno(), select.POLLOUT
         else:
             return
 
