@@ -10,7 +10,7 @@ import errno
 import socket
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,7 +54,9 @@ class _Host:
 class NameService:
     """Remembers what it was told. Call from anywhere."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, warn: Callable[..., None] = log.warning) -> None:
+        """:param warn: told, as a logger is, what does not work while something else does."""
+        self._warn = warn
         self._hosts: dict[tuple[str, int], _Host] = {}
         self._lock = threading.Lock()
         # Until when an address is tried after the others.
@@ -100,7 +102,7 @@ class NameService:
             expected = isinstance(error, OSError) and error.errno in (errno.ENETUNREACH, errno.EADDRNOTAVAIL)
             if other[4] not in self._avoided and not expected:
                 reason = cause_in_words(error) or "it keeps silent"
-                log.warning("an address fails, another one works", host=host, address=other[4][0], reason=reason)
+                self._warn("an address fails, another one works", host=host, address=other[4][0], reason=reason)
             self._avoided[other[4]] = until
 
     def none_answered(self, host: str, port: int) -> None:
@@ -150,7 +152,7 @@ class NameService:
         if not known.failing:
             known.failing = True
             reason = "it fails" if lookup.error is not None else "it is slow"
-            log.warning("no answer of the name service: addresses that it told before are used", host=host, reason=reason)
+            self._warn("no answer of the name service: addresses that it told before are used", host=host, reason=reason)
 
 
 def _numeric(host: str, port: int) -> list[AddressInfo]:
