@@ -118,6 +118,9 @@ class Route:
                 raise ProxyRefusedError(_status(head))
         if not 200 <= _status(head) < 300:
             raise ProxyRefusedError(_status(head))
+        if not head.endswith(b"\r\n\r\n"):
+            # A server is silent until TLS begins: what came is not from one.
+            raise ProxyRefusedError(0)
 
 
 def _handshake(connection: Any) -> Generator[tuple[int, int], None, None]:

@@ -496,7 +496,7 @@ def keep_silent(connection: socket.socket) -> None:
         pytest.param(answering(b"HTTP/1.1 407 Who\r\n\r\n"), "the proxy answered 407: it wants another user", id="407"),
         pytest.param(answering(b"HTTP/1.1 502 No\r\n\r\n"), "the proxy answered 502", id="502"),
         pytest.param(answering(b"HTTP/1.1 503 No\r\nContent-Length: 2\r\n\r\nno"), "the proxy answered 503", id="503"),
-        pytest.param(answering(b"HTTP/1.1 200 OK\r\n\r\nno TLS"), "TLS", id="no TLS behind it"),
+        pytest.param(answering(b"HTTP/1.1 200 OK\r\n\r\nno TLS"), "no HTTP", id="200 with a body"),
         pytest.param(answering(b"SSH-2.0\r\n\r\n"), "no HTTP", id="no HTTP"),
         pytest.param(answering(b""), "no HTTP", id="closes"),
         pytest.param(answering(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000), "", id="a head without end"),
