@@ -49,8 +49,9 @@ class Settings:
     webhook_auth: Literal["required", "off"] = "required"
     # How long a client may take to acknowledge a serverMessage before that is logged as an error.
     ack_timeout_seconds: float = 10.0
-    # Lifetime of the tokens LCH signs. DMS itself accepts none older than 300 s.
-    jwt_ttl_seconds: int = 30
+    # Lifetime of the tokens LCH signs. DMS accepts none older than 300 s, and one that lives for less is over on arrival
+    # where this machine's clock is slow by as much.
+    jwt_ttl_seconds: int = 300
     # DMS answers a healthy connection attempt at once; 5 s allows for one lost SYN and its repeat.
     dms_connect_timeout_seconds: float = 5.0
     # After this the outcome is "failed": the message may or may not have been taken.

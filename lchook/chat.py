@@ -165,7 +165,7 @@ class Chat(OrderedNamespace):
             if message is not None and message.type == END_OF_SESSION:
                 self._end_is_done(message, outcome, sid, came_at)
             acknowledge(answer)
-            if outcome.status != "sent":
+            if outcome.status != "sent" and not outcome.quiet:
                 self._emit(sid, "serverError", FORWARDING_FAILED, answer)
 
         try:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import requests
 from requests.adapters import BaseAdapter, HTTPAdapter
@@ -14,9 +16,13 @@ from urllib3.exceptions import HTTPError, MaxRetryError, NewConnectionError
 from lchook.network_words import cause_in_words
 from lchook.pooled_adapter import NotSentError, PooledAdapter
 from lchook.tokens import Tokens
+from lchook.trusted import trusting_context
 
 # Posts under way at once; more wait. Each is a file descriptor, and gunicorn.conf.py reckons with so many.
 _MOST_POSTS = 1_500
+# Of these, so many for what is worth little. And for how long it is tried, to connect and to be answered.
+_MOST_BRIEF_POSTS = 300
+_BRIEF_SECONDS = 2.0
 # Of an answer, no more than this is read: LCH needs the status, and a few words where it is an error.
 _MOST_ANSWER_BYTES = 64 * 1024
 
@@ -90,6 +96,7 @@ class DmsClient:
         self._timeout = (connect_timeout_seconds, read_timeout_seconds)
         self._read_timeout_seconds = read_timeout_seconds
         self._posting = threading.BoundedSemaphore(_MOST_POSTS)
+        self._posting_briefly = threading.BoundedSemaphore(_MOST_BRIEF_POSTS)
         environment = requests.Session().merge_environment_settings(url, {}, None, None, None)
         self._url = url
         self._proxies, self._cert = environment["proxies"], environment["cert"]
@@ -97,7 +104,9 @@ class DmsClient:
         self._verify = environment["verify"] or True
         # Adapters are used without their Session: that would read the environment anew for every post, follow redirects
         # with our token in hand, and let a .netrc file replace the Authorization header.
-        self._adapter: BaseAdapter = HTTPAdapter() if select_proxy(url, self._proxies) else PooledAdapter()
+        proxy = select_proxy(url, self._proxies)
+        other_proxy = proxy and "://" in proxy and not proxy.lower().startswith("http://")
+        self._adapter: BaseAdapter = _OtherProxyAdapter(self._verify) if other_proxy else PooledAdapter(proxy=proxy)
 
     def post(self, body: bytes) -> DmsAnswer:
         """Post one message, with a fresh token.
@@ -106,13 +115,26 @@ class DmsClient:
         :raises DmsError: where no HTTP answer came.
         """
         with self._posting:
-            return self._post(body)
+            return self._post(body, self._timeout)
+
+    def post_briefly(self, body: bytes) -> DmsAnswer:
+        """As `post`, within a few seconds, and not at all where much is under way: nothing else has to wait for it.
+
+        :raises DmsError: likewise.
+        """
+        connect_seconds, read_seconds = self._timeout
+        with contextlib.ExitStack() as places:
+            for semaphore in (self._posting_briefly, self._posting):
+                if not semaphore.acquire(blocking=False):
+                    raise DmsError("too much is under way to DMS", may_have_taken=False)
+                places.callback(semaphore.release)
+            return self._post(body, (min(connect_seconds, _BRIEF_SECONDS), min(read_seconds, _BRIEF_SECONDS)))
 
     def close(self) -> None:
         """Close the connections that are kept for later posts."""
         self._adapter.close()
 
-    def _post(self, body: bytes) -> DmsAnswer:
+    def _post(self, body: bytes, timeout: tuple[float, float]) -> DmsAnswer:
         request = requests.PreparedRequest()
         request.method = "POST"
         request.url = self._url
@@ -127,7 +149,7 @@ class DmsClient:
             response = self._adapter.send(
                 request,
                 stream=True,
-                timeout=self._timeout,
+                timeout=timeout,
                 verify=self._verify,
                 cert=self._cert,
                 proxies=self._proxies,
@@ -169,6 +191,20 @@ class DmsClient:
         except (HTTPError, OSError, ValueError):
             response.raw.close()
         return read[:500].decode("utf-8", "replace")
+
+
+class _OtherProxyAdapter(HTTPAdapter):
+    """For proxies that speak TLS or SOCKS: requests' own adapter, which keeps as many tunnels as may be under way."""
+
+    def __init__(self, verify: bool | str) -> None:
+        self._verify = verify
+        super().__init__(pool_maxsize=_MOST_POSTS)
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, **options, ssl_context=trusting_context(self._verify))
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        return super().proxy_manager_for(proxy, **options, ssl_context=trusting_context(self._verify))
 
 
 def _never_connected(error: requests.ConnectionError) -> bool:

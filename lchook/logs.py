@@ -128,12 +128,18 @@ def set_up_logs(levels: dict[str, str], log_format: str, *, show_text: bool) -> 
             logger = logging.getLogger(name)
             logger.addHandler(handler)
             logger.propagate = False
+        if log_format == "json":
+            # Whoever reads objects must not find anything else between: what other libraries say, and Python's warnings.
+            logging.getLogger().addHandler(handler)
+            logging.captureWarnings(True)
     for name, level in levels.items():
         logging.getLogger(f"lchook.{name}" if name else "lchook").setLevel(level)
     # On INFO they log whole packets, and with them what customers say; their warnings are of what single clients do. Where
     # its own logger has no level, python-engineio (4.15.1) adds a handler that writes escape sequences as they come.
     for name in ("engineio", "engineio.server", "socketio", "socketio.server"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    # It warns of each connection that it does not keep, and of each retry; the log says what became of the message.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
 def people_line(at: float, level: str, part: str, what: Said | str, error: str | None) -> str:

@@ -1,14 +1,13 @@
 """A transport adapter for requests that costs a fifth of its own: kept connections, and httptools to read the answers.
 
-Posts small bodies and reads small answers; speaks to no proxy. Works with threads and, where sockets are patched, greenlets.
-It never sends a request a second time, and tells a request that the server cannot have from one that it may have: that
-decides whether a message may be repeated.
+Posts small bodies and reads small answers, directly or through an http proxy. Works with threads and, where sockets are
+patched, greenlets. It never sends a request a second time, and tells a request that the server cannot have from one that
+it may have: that decides whether a message may be repeated.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import ssl
 import time
@@ -20,15 +19,16 @@ import httptools
 import requests
 from requests.adapters import BaseAdapter
 from requests.models import PreparedRequest, Response
-from requests.utils import DEFAULT_CA_BUNDLE_PATH
+
+from lchook.name_service import NameService
+from lchook.network_words import BundleError
+from lchook.route import Route
+from lchook.trusted import trusting_context
 
 # Connections kept open for later use, and for how long: servers commonly close them after 5 s or more. As many as a DMS that
 # takes seconds to answer makes necessary: to open them all again would cost most when there is most to do.
 _MOST_IDLE = 500
 _IDLE_SECONDS = 30.0
-# How long a host's addresses are believed, unless none of them answers. To ask takes a thread, under gevent, and holds up
-# everybody for a moment.
-_ADDRESS_SECONDS = 10.0
 _RECEIVE_BYTES = 16 * 1024
 # Of an answer, no more than this is read.
 _MOST_ANSWER_BYTES = 64 * 1024
@@ -42,12 +42,14 @@ class NotSentError(requests.ConnectionError):
 class PooledAdapter(BaseAdapter):
     """See the module. Timeouts are seconds: to connect (TLS included), and for the whole answer."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, proxy: str | None = None) -> None:
+        """:param proxy: the URL of an http proxy that all requests go through, whatever `send` is told of proxies."""
         super().__init__()
+        self._proxy = proxy
+        self._routes: dict[str, Route] = {}
+        self._names = NameService()
         self._idle: dict[tuple[str, str, int], deque[tuple[socket.socket, float]]] = {}
         self._contexts: dict[tuple[Any, Any], ssl.SSLContext] = {}
-        # Until when they are believed, and what `getaddrinfo` said.
-        self._addresses: dict[tuple[str, int], tuple[float, list[Any]]] = {}
 
     def send(
         self,
@@ -58,20 +60,19 @@ class PooledAdapter(BaseAdapter):
         cert: Any = None,
         proxies: Any = None,
     ) -> Response:
-        """:raises NotSentError: see there. :raises requests.ConnectTimeout, requests.exceptions.SSLError: likewise not sent.
+        """:raises NotSentError: see there.
+        :raises requests.ConnectTimeout, requests.exceptions.SSLError, requests.exceptions.ProxyError: likewise not sent.
         :raises requests.ReadTimeout, requests.ConnectionError: the server may have the request.
         """
         connect_seconds, read_seconds = timeout
-        parts = urlsplit(request.url or "")
-        host = parts.hostname or ""
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        key = (str(parts.scheme), str(host), port)
+        url = request.url or ""
+        parts = urlsplit(url)
+        key = (str(parts.scheme), str(parts.hostname), parts.port or 0)
         wire = self._as_bytes(request, str(parts.netloc).rpartition("@")[2])
 
         connection = self._kept(key)
         if connection is None:
-            context = self._context(verify, cert) if parts.scheme == "https" else None
-            connection = self._connect(host, port, connect_seconds, context)
+            connection = self._connect(self._route(url), connect_seconds, verify, cert)
         keep = False
         try:
             deadline = time.monotonic() + read_seconds
@@ -105,8 +106,21 @@ class PooledAdapter(BaseAdapter):
     def _as_bytes(self, request: PreparedRequest, host: str) -> bytes:
         lines = [f"{request.method} {request.path_url} HTTP/1.1", f"Host: {host}"]
         lines += [f"{name}: {value}" for name, value in request.headers.items()]
+        if self._proxy is not None:
+            # A proxy that does not only pass bytes on reads the whole address, and who we are.
+            route = self._route(request.url or "")
+            if not route.has_tunnel:
+                lines[0] = f"{request.method} {route.scheme}://{host}{request.path_url} HTTP/1.1"
+                if route.proxy_authorization is not None:
+                    lines.append(f"Proxy-Authorization: {route.proxy_authorization}")
         body = request.body or b""
         return "\r\n".join((*lines, "\r\n")).encode("latin-1") + (body.encode() if isinstance(body, str) else body)
+
+    def _route(self, url: str) -> Route:
+        route = self._routes.get(url)
+        if route is None:
+            route = self._routes[url] = Route.to(url, self._proxy)
+        return route
 
     def _kept(self, key: tuple[str, str, int]) -> socket.socket | None:
         kept = self._idle.get(key)
@@ -126,63 +140,22 @@ class PooledAdapter(BaseAdapter):
         if len(kept) > _MOST_IDLE:
             kept.popleft()[0].close()
 
-    def _connect(self, host: str, port: int, timeout_seconds: float, context: ssl.SSLContext | None) -> socket.socket:
-        deadline = time.monotonic() + timeout_seconds
+    def _connect(self, route: Route, timeout_seconds: float, verify: bool | str, cert: Any) -> socket.socket:
         try:
-            connection = self._reach(host, port, timeout_seconds)
+            context = self._context(verify, cert) if route.scheme == "https" else None
+            return route.open(self._names, context, within_seconds=timeout_seconds)
         except TimeoutError as error:
             raise requests.ConnectTimeout("no connection in time") from error
-        except (OSError, UnicodeError) as error:
-            raise NotSentError("no connection") from error
-        try:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if context is not None:
-                connection.settimeout(max(0.001, deadline - time.monotonic()))
-                return context.wrap_socket(connection, server_hostname=host)
-        except TimeoutError as error:
-            connection.close()
-            raise requests.ConnectTimeout("no TLS connection in time") from error
-        except (ssl.SSLError, ssl.CertificateError) as error:
-            connection.close()
+        except (ssl.SSLError, BundleError) as error:
             raise requests.exceptions.SSLError(error) from error
-        except OSError as error:
-            connection.close()
-            raise NotSentError("the connection broke during the TLS handshake") from error
-        return connection
-
-    def _reach(self, host: str, port: int, timeout_seconds: float) -> socket.socket:
-        """A connection to the first of the host's addresses that answers, each within this time.
-
-        :raises OSError: that of the last.
-        """
-        until, addresses = self._addresses.get((host, port), (0.0, []))
-        if time.monotonic() >= until:
-            addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            self._addresses[host, port] = time.monotonic() + _ADDRESS_SECONDS, addresses
-        failure = OSError("the host has no address")
-        for family, kind, protocol, _, address in addresses:
-            connection = None
-            try:
-                connection = socket.socket(family, kind, protocol)
-                connection.settimeout(timeout_seconds)
-                connection.connect(address)
-                return connection
-            except OSError as error:
-                failure = error
-                if connection is not None:
-                    connection.close()
-        self._addresses.pop((host, port), None)
-        raise failure
+        except (OSError, UnicodeError) as error:
+            failure = requests.exceptions.ProxyError if route.proxy else NotSentError
+            raise failure("no connection") from error
 
     def _context(self, verify: bool | str, cert: Any) -> ssl.SSLContext:
         context = self._contexts.get((verify, cert))
         if context is None:
-            bundle = DEFAULT_CA_BUNDLE_PATH if verify is True else str(verify)
-            folder = os.path.isdir(bundle)
-            context = ssl.create_default_context(cafile=None if folder else bundle, capath=bundle if folder else None)
-            if cert:
-                context.load_cert_chain(*((cert,) if isinstance(cert, str) else cert))
-            self._contexts[(verify, cert)] = context
+            context = self._contexts[(verify, cert)] = trusting_context(verify, cert)
         return context
 
 

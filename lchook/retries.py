@@ -68,6 +68,16 @@ class RetryingDms:
                 raise last.result from last.result.__cause__
             return last.result
 
+    def post_once(self, body: bytes) -> DmsAnswer:
+        """Post what is worth nothing in a few seconds: one try, and no long one.
+
+        :raises DmsError: as `DmsClient.post`.
+        """
+        started = time.monotonic()
+        answer = self._dms.post_briefly(body)
+        self._on_answer(time.monotonic() - started)
+        return answer
+
     def stop(self) -> None:
         """No further tries: the process ends. Who waits for one is woken."""
         self._stopping.set()

@@ -2,6 +2,7 @@
 
 Customers do not wait for each other. A message that comes again (same customer, type, message_id and content) is not
 forwarded again: its sender gets the first one's outcome. With several instances the store's line says whose turn it is.
+Typing indicators wait for messages, and no message waits for them: `typing_to_dms.py`.
 
 Knows nothing of sockets; HTTP is `dms.py`'s, second tries are `retries.py`'s.
 """
@@ -18,13 +19,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from lchook.canonical import compact_json
-from lchook.dms import DmsError
+from lchook.dms import DmsAnswer, DmsError
 from lchook.lanes import End, Lane, Waiting
 from lchook.logs import Log
 from lchook.messages import MessageToDms
 from lchook.retries import RetryingDms
 from lchook.reused_ids import ReusedIds
 from lchook.store import Store, StoreError
+from lchook.typing_to_dms import TYPING, TypingToDms
 
 log = Log(__name__)
 
@@ -41,6 +43,8 @@ class Outcome:
     dms_status: int | None = None
     error: str | None = None
     is_repeated: bool = field(default=False, compare=False)
+    # Nothing went wrong: no `serverError` beside the acknowledgement.
+    quiet: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """The acknowledgement as clients get it."""
@@ -88,6 +92,7 @@ class ToDms:
         # Outcomes that the store could not be told yet: they hold up the lines of other instances.
         self._untold: deque[tuple[Waiting, Outcome | None]] = deque()
         self._stopping = False
+        self._typing = TypingToDms(self._post_typing, self._drop_typing, self._lanes.__contains__, start_task)
         # What happened, for those who run it.
         self.counts: Counter[str] = Counter()
 
@@ -99,6 +104,9 @@ class ToDms:
         if self._stopping:
             done(Outcome("rejected", error="this instance is stopping: connect again and repeat the message"))
             return False
+        if message.type == TYPING:
+            self._typing.submit(message, done)
+            return False
         if self._reused_ids.notices(message):
             log.warning(
                 "a client gives one message_id to several messages: equal ones among them would pass for repeats",
@@ -107,6 +115,7 @@ class ToDms:
                 type=message.type,
             )
         lane = self._enter(message.customer_id)
+        self._typing.message_comes(message.customer_id)
         try:
             with lane.lock:
                 outcome, new = self._take(lane, message, done)
@@ -124,7 +133,8 @@ class ToDms:
             lane.moved.set()
 
     def tick(self) -> None:
-        """Tell the store what it could not be told before."""
+        """Tell the store what it could not be told before, and give up typing indicators that waited too long."""
+        self._typing.tick()
         while self._untold:
             waiting, outcome = self._untold[0]
             try:
@@ -140,7 +150,7 @@ class ToDms:
 
     def under_way(self) -> int:
         """How many messages have no outcome yet."""
-        return sum(len(lane.queue) for lane in list(self._lanes.values()))
+        return sum(len(lane.queue) for lane in list(self._lanes.values())) + self._typing.under_way()
 
     # Taking
 
@@ -178,8 +188,10 @@ class ToDms:
     def _exit(self, customer_id: str, lane: Lane) -> None:
         with self._lock:
             lane.users -= 1
-            if lane.users == 0:
-                del self._lanes[customer_id]
+            if lane.users:
+                return
+            del self._lanes[customer_id]
+        self._typing.may_go(customer_id)
 
     # Posting
 
@@ -200,12 +212,7 @@ class ToDms:
                 if waiting.key is not None:
                     del self._pending[waiting.key]
                 lane.running = more = bool(lane.queue)
-            self.counts[outcome.status] += 1
-            for done in waiting.done:
-                try:
-                    done(outcome)
-                except Exception:
-                    log.exception("telling an outcome failed", customer=customer_id, message=waiting.message.message_id)
+            self._tell(waiting.message, outcome, waiting.done)
             if not more:
                 self._exit(customer_id, lane)
                 return
@@ -213,7 +220,7 @@ class ToDms:
     def _bring(self, waiting: Waiting, end: End) -> Outcome:
         """Post the message if it is its turn. Returns its outcome, whoever it comes from."""
         if end == "turn":
-            outcome = self._post(waiting.message)
+            outcome = self._post(waiting.message, self._dms.post)
             to_remember: Outcome | None = outcome
         elif end == "gave up":
             message_id = waiting.message.message_id
@@ -236,9 +243,30 @@ class ToDms:
             text = compact_json({n: v for n, v in outcome.as_dict().items() if v is not None and n != "message_id"})
         self._store.finish(waiting.message.customer_id, waiting.ticket, waiting.key, text)
 
-    def _post(self, message: MessageToDms) -> Outcome:
+    def _tell(self, message: MessageToDms, outcome: Outcome, all_done: list[Done]) -> None:
+        self.counts[outcome.status] += 1
+        for done in all_done:
+            try:
+                done(outcome)
+            except Exception:
+                log.exception("telling an outcome failed", customer=message.customer_id, message=message.message_id)
+
+    def _post_typing(self, message: MessageToDms, all_done: list[Done]) -> None:
         try:
-            answer = self._dms.post(message.body)
+            outcome = self._post(message, self._dms.post_once)
+        except Exception:
+            log.exception("forwarding failed", customer=message.customer_id, message=message.message_id)
+            outcome = Outcome("failed", message.message_id, None, "internal error")
+        self._tell(message, outcome, all_done)
+
+    def _drop_typing(self, message: MessageToDms, all_done: list[Done]) -> None:
+        log.info("typing is not posted: a message was first", customer=message.customer_id, message=message.message_id)
+        outcome = Outcome("failed", message.message_id, None, "not sent: a message was on its way", quiet=True)
+        self._tell(message, outcome, all_done)
+
+    def _post(self, message: MessageToDms, post: Callable[[bytes], DmsAnswer]) -> Outcome:
+        try:
+            answer = post(message.body)
         except DmsError as error:
             log.error(
                 "to DMS: failed",

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import socket
 import ssl
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
 
 from lchook.doctor.certificates import examine_certificate
 from lchook.doctor.findings import Finding, in_words, quoted, within
 from lchook.doctor.line import Line
 from lchook.doctor.settings import without_secrets
+from lchook.first_to_connect import first_to_connect
+from lchook.name_service import AddressInfo, NameService
 from lchook.network_words import cause_in_words
 from lchook.tokens import CLOCK_SKEW_SECONDS, MAX_AGE_SECONDS
 
@@ -86,8 +90,7 @@ def _connection(line: Line) -> Finding:
     host, port = line.first_hop
     started = time.monotonic()
     try:
-        # A name may have several addresses, and each has the whole time.
-        within(3 * line.timeout_seconds, lambda: line.open().close())
+        within(2 * line.timeout_seconds, lambda: line.open().close())
     except (OSError, http.client.HTTPException) as error:
         words = cause_in_words(error) or quoted(error)
         to = f"the proxy at {host}, port {port}, for {line.host}" if line.proxy else f"{host}, port {port}"
@@ -98,7 +101,49 @@ def _connection(line: Line) -> Finding:
             "See that DMS runs there and that a firewall lets this machine out to it; where the way out is a proxy, "
             "name it in HTTPS_PROXY, and exceptions in NO_PROXY.",
         )
-    return Finding("connection", "ok", f"{host}, port {port}, in {(time.monotonic() - started) * 1000:.0f} ms")
+    says = f"{host}, port {port}, in {(time.monotonic() - started) * 1000:.0f} ms"
+    failing = _failing_addresses(line)
+    if failing:
+        return Finding(
+            "connection",
+            "warning",
+            f"{says}, but not by each of its addresses: {'; '.join(failing)}",
+            "LCH goes on to the next address after a fraction of a second, and remembers it for a minute. Ask those who run "
+            f"{'the proxy' if line.proxy else 'DMS'}, and see that a firewall lets this machine out to all of them.",
+        )
+    return Finding("connection", "ok", says)
+
+
+def _failing_addresses(line: Line) -> list[str]:
+    """Those by which there is no connection, each with the reason; all are tried at once."""
+    host, port = line.first_hop
+    anybody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    anybody.check_hostname = False
+    anybody.verify_mode = ssl.CERT_NONE
+    # The certificate is looked at later. But an address at which TLS hangs is of no use.
+    context = anybody if line.scheme == "https" else None
+
+    def reason(info: AddressInfo) -> str | None:
+        try:
+            attempt = first_to_connect(
+                [info], lambda it: line.route.attempt(it, context), within_seconds=line.timeout_seconds
+            )
+            attempt.connection.close()
+        except OSError as error:
+            if error.errno in (errno.ENETUNREACH, errno.EADDRNOTAVAIL):
+                # No way to IPv6: so it is in most places.
+                return None
+            return f"{info[4][0]}: {cause_in_words(error) or quoted(error)}"
+        return None
+
+    try:
+        infos = NameService().addresses(host, port, within_seconds=line.timeout_seconds)
+    except OSError:
+        return []
+    if len(infos) < 2:
+        return []
+    with ThreadPoolExecutor(max_workers=min(len(infos), 20)) as threads:
+        return [words for words in threads.map(reason, infos) if words]
 
 
 def _clock(line: Line, *, trusted: bool, token_ttl_seconds: int) -> Finding:
@@ -138,13 +183,15 @@ def compared_clocks(ahead_seconds: float, *, token_ttl_seconds: int) -> Finding:
         says = f"this machine's clock is {in_words(ahead_seconds)} behind DMS's"
         if ahead_seconds >= min(token_ttl_seconds, MAX_AGE_SECONDS):
             broken.append(f"LCH's tokens (JWT_TTL: {token_ttl_seconds} s) are over when they reach DMS, which answers 401.")
+            if ahead_seconds < MAX_AGE_SECONDS:
+                broken.append(f"JWT_TTL={MAX_AGE_SECONDS} allows for more.")
         if ahead_seconds > CLOCK_SKEW_SECONDS:
             broken.append("DMS's webhooks get 401: they seem to come from the future.")
     else:
         says = f"this machine's clock is {in_words(ahead_seconds)} ahead of DMS's"
         if -ahead_seconds > CLOCK_SKEW_SECONDS:
             broken.append("LCH's tokens come from the future for DMS, which answers 401.")
-            broken.append(f"DMS's webhooks get 401 when their tokens seem to be over, or older than {MAX_AGE_SECONDS} s.")
+            broken.append(f"DMS's webhooks get 401: their tokens seem to be older than {MAX_AGE_SECONDS} s.")
     breaks = " ".join(broken) or "More of it, and tokens are refused."
     advice = f"{breaks} Let the time be synchronised (timedatectl, chrony)."
     return Finding("clock", "problem" if broken else "warning", says, advice)

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import http.client
-import os
 import socket
 import ssl
 from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import requests
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, select_proxy
+
+from lchook.name_service import NameService
+from lchook.route import Route
+from lchook.trusted import trusting_context
+
+
+def _say_nothing(*_: object, **__: object) -> None:
+    """The doctor says itself which addresses fail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,47 +50,37 @@ class Line:
     @property
     def first_hop(self) -> tuple[str, int]:
         """Whom to connect to: the proxy, or the address itself."""
-        if self.proxy is None:
-            return self.host, self.port
-        parts = urlsplit(self.proxy)
-        return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+        return self.route.first_hop
 
-    def open(self) -> socket.socket:
-        """A connection on which TLS or HTTP may begin.
+    @property
+    def route(self) -> Route:
+        """The way there, as posts take it."""
+        return Route.to(self.url, self.proxy)
 
-        :raises OSError: where there is none. :raises http.client.HTTPException: where the proxy speaks no HTTP.
+    def open(self, context: ssl.SSLContext | None = None) -> socket.socket:
+        """A connection on which TLS or HTTP may begin, to the first address that answers.
+
+        :param context: for TLS; None for none.
+        :raises OSError: (`ssl.SSLError` among them) where there is none.
         """
-        if self.proxy is None or self.scheme == "http":
-            return socket.create_connection(self.first_hop, timeout=self.timeout_seconds)
-        tunnel = http.client.HTTPConnection(*self.first_hop, timeout=self.timeout_seconds)
-        tunnel.set_tunnel(self.host, self.port, headers=self.proxy_headers())
-        tunnel.connect()
-        assert tunnel.sock is not None  # noqa: S101 - for mypy
-        return tunnel.sock
+        connection = self.route.open(NameService(warn=_say_nothing), context, within_seconds=self.timeout_seconds)
+        connection.settimeout(self.timeout_seconds)
+        return connection
 
     def proxy_headers(self) -> dict[str, str]:
         """What the proxy asks for."""
-        parts = urlsplit(self.proxy or "")
-        if parts.username is None:
-            return {}
-        user, password = unquote(parts.username), unquote(parts.password or "")
-        return {"Proxy-Authorization": requests.auth._basic_auth_str(user, password)}
+        authorization = self.route.proxy_authorization
+        return {} if authorization is None else {"Proxy-Authorization": authorization}
 
     def secured(self, context: ssl.SSLContext) -> ssl.SSLSocket:
         """:raises OSError: (`ssl.SSLError` among them) where there is no connection."""
-        connection = self.open()
-        try:
-            return context.wrap_socket(connection, server_hostname=self.host)
-        except BaseException:
-            connection.close()
-            raise
+        connection = self.open(context)
+        assert isinstance(connection, ssl.SSLSocket)  # noqa: S101 - for mypy
+        return connection
 
     def trusting_context(self) -> ssl.SSLContext:
-        """Checks the certificate as LCH's posts do."""
-        folder = os.path.isdir(self.authorities)
-        return ssl.create_default_context(
-            cafile=None if folder else self.authorities, capath=self.authorities if folder else None
-        )
+        """Checks the certificate as LCH's posts do. :raises OSError: where the bundle cannot be read."""
+        return trusting_context(self.authorities)
 
     def request(
         self, method: str, context: ssl.SSLContext | None, headers: dict[str, str] | None = None
@@ -102,6 +99,9 @@ class Line:
             all_headers.update(self.proxy_headers())
         try:
             connection.request(method, path, headers={**all_headers, **(headers or {})})
-            return connection.getresponse()
+            answer = connection.getresponse()
+            # Its head is all that is wanted, and it keeps the socket otherwise.
+            answer.close()
+            return answer
         finally:
             connection.close()

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from config import Settings
-from lchook.doctor.findings import Finding, in_words, quoted
+from lchook.doctor.findings import Finding, Status, in_words, quoted
 from lchook.doctor.token_parts import bare, fitting_secret, parts
 from lchook.tokens import CLOCK_SKEW_SECONDS, MAX_AGE_SECONDS, CustomerTokens, TokenError, Tokens
 
@@ -43,10 +43,7 @@ def explain(text: str, settings: Settings, *, clock: Callable[[], float] = time.
         yield _issuer(claims, settings)
         yield _age(claims, clock())
     yield _expiry(claims, clock(), required=is_customers)
-    if "nbf" in claims and _seconds(claims["nbf"]) is not None and clock() < claims["nbf"]:
-        yield Finding(
-            "start", "problem", f"it begins to be valid in {in_words(claims['nbf'] - clock())} (nbf)", _COMPARE_CLOCKS
-        )
+    yield from _start(claims, clock())
     yield _verdict(token, settings, clock, is_customers=is_customers)
 
 
@@ -128,15 +125,27 @@ def _expiry(claims: dict[str, Any], now: float, *, required: bool) -> Finding:
     if "exp" not in claims:
         if required:
             return Finding("expiry", "problem", "it has none (exp)", "A customer's token needs exp, seconds since 1970.")
-        return Finding("expiry", "warning", "it has none (exp): LCH takes that from DMS, and DMS from nobody", "Add exp.")
+        return Finding("expiry", "ok", f"it has none (exp), and counts for {MAX_AGE_SECONDS} s from iat")
     expires_at = _seconds(claims["exp"])
     if expires_at is None or expires_at > _SURELY_MILLISECONDS:
         return Finding(
             "expiry", "problem" if expires_at is None else "warning", "exp is not in seconds since 1970", "Make it so."
         )
     if now >= expires_at:
-        return Finding("expiry", "problem", f"it expired {in_words(now - expires_at)} ago (exp)", "Make a new one.")
+        says = f"it expired {in_words(now - expires_at)} ago (exp)"
+        issued_at = _seconds(claims.get("iat"))
+        if not required and issued_at is not None and issued_at < expires_at and now - issued_at <= MAX_AGE_SECONDS:
+            says += f": LCH takes it for {MAX_AGE_SECONDS} s from iat all the same, since clocks differ, and DMS does not"
+            return Finding("expiry", "warning", says, f"Let it live for {MAX_AGE_SECONDS} s. {_COMPARE_CLOCKS}")
+        return Finding("expiry", "problem", says, "Make a new one.")
     return Finding("expiry", "ok", f"it is good for another {in_words(expires_at - now)}")
+
+
+def _start(claims: dict[str, Any], now: float) -> Iterator[Finding]:
+    begins_at = _seconds(claims.get("nbf"))
+    if begins_at is not None and now < begins_at:
+        status: Status = "problem" if now < begins_at - CLOCK_SKEW_SECONDS else "warning"
+        yield Finding("start", status, f"it begins to be valid in {in_words(begins_at - now)} (nbf)", _COMPARE_CLOCKS)
 
 
 def _subject(claims: dict[str, Any]) -> Finding:

@@ -11,6 +11,7 @@ Several processes may open one file without harm to it, but do not tell each oth
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sqlite3
 import threading
@@ -245,7 +246,7 @@ class SqliteStore:
         count = _EXPIRE_AT_ONCE
         while count == _EXPIRE_AT_ONCE:
             before = now - (REMEMBER_OUTCOME_SECONDS if self._outcomes <= _MOST_OUTCOMES else REMEMBER_SECONDS)
-            count = self._run(lambda db, before=before: self._forget_some(db, before))
+            count = self._run(functools.partial(self._forget_some, before=before))
 
     def _forget_some(self, db: sqlite3.Connection, before: float) -> int:
         count = db.execute(

@@ -159,7 +159,7 @@ def test_token_prints_a_token_and_nothing_else() -> None:
     assert ended.returncode == 0
     header, claims = read(ended.stdout.removesuffix("\n"))
     assert header == {"typ": "JWT", "alg": "HS256"}
-    assert (claims["iss"], claims["exp"] - claims["iat"]) == (ISSUER, 30)
+    assert (claims["iss"], claims["exp"] - claims["iat"]) == (ISSUER, 300)
 
 
 def test_its_time_to_live_can_be_chosen() -> None:

@@ -25,7 +25,7 @@ def test_three_variables_are_enough() -> None:
     assert settings.webhook_auth == "required"
     assert settings.allowed_origins is None
     assert settings.ack_timeout_seconds == 10
-    assert settings.jwt_ttl_seconds == 30
+    assert settings.jwt_ttl_seconds == 300
 
 
 def test_every_missing_variable_is_named_in_one_message() -> None:

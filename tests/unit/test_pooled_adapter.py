@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import requests
 
-from lchook.pooled_adapter import _ADDRESS_SECONDS, NotSentError, PooledAdapter
+from lchook.name_service import FRESH_SECONDS
+from lchook.pooled_adapter import NotSentError, PooledAdapter
 from tests.support.peers import peer, read_request
 from tests.support.servers import free_port
 
@@ -52,12 +54,12 @@ def test_the_next_address_is_tried_and_all_are_believed_for_a_while(
     adapter: PooledAdapter, asked: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [1000.0]
-    monkeypatch.setattr("lchook.pooled_adapter.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("lchook.name_service.time", SimpleNamespace(monotonic=lambda: now[0]))
     with peer(serve) as address:
         port = address.rpartition(":")[2]
         assert [post(adapter, f"dms.example:{port}") for _ in range(3)] == [200, 200, 200]
         assert asked == ["dms.example"]
-        now[0] += _ADDRESS_SECONDS
+        now[0] += FRESH_SECONDS
         assert post(adapter, f"dms.example:{port}") == 200
         assert asked == ["dms.example"] * 2
 
