@@ -41,7 +41,7 @@ const WEBHOOK_FAULTS = {
   none: "answers once, signed (no fault)",
   "As DMS is": {
     string_text: "writes a text as a string",
-    numeric_id: "writes a numeric customer id as the other type",
+    numeric_id: "takes digits for a number, and back",
     rewritten: "repeats everything, written anew",
     reused_id: "uses each message_id again",
     out_of_order: "sends messages out of order",
