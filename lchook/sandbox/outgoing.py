@@ -50,8 +50,13 @@ def outgoing_under(fault: str, body: Mapping[str, Any]) -> list[Outgoing]:
         case "bom":
             return [_post(body, raw=b"\xef\xbb\xbf" + plain.raw, shown=f"(byte order mark) {plain.raw.decode()}")]
         case "charset":
-            text = json.dumps(body, ensure_ascii=False)
-            return [_post(body, raw=text.encode("utf-16"), headers={"Content-Type": "application/json; charset=utf-16"})]
+            return [
+                _post(
+                    body,
+                    raw=_in_letters(body).encode("utf-16"),
+                    headers={"Content-Type": "application/json; charset=utf-16"},
+                )
+            ]
         case "chunked":
             return [_post(body, chunked=True)]
         case "slash":
@@ -70,8 +75,18 @@ def _post(body: Mapping[str, Any], *, raw: bytes | None = None, shown: object = 
 
 def _rewritten(body: Mapping[str, Any]) -> Outgoing:
     """The same message in other bytes: other key order, other white space, letters where there were escapes."""
-    text = json.dumps(_reversed_keys(body), indent=2, ensure_ascii=False)
+    text = _in_letters(_reversed_keys(body), indent=2)
     return _post(body, raw=text.encode(), shown=text)
+
+
+def _in_letters(body: Mapping[str, Any], *, indent: int | None = None) -> str:
+    """JSON without escapes, where all of its letters can be coded: half of a surrogate pair cannot."""
+    text = json.dumps(body, indent=indent, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(body, indent=indent)
+    return text
 
 
 def _reversed_keys(value: Any) -> Any:

@@ -106,8 +106,10 @@ def _is_attachment_list(value: object) -> bool:
 
 
 def is_customer_id(value: object) -> bool:
-    # Empty for a person without a name.
-    return isinstance(value, (int, float, str)) and not isinstance(value, bool)
+    """A text, empty for a person without a name, or a number that JSON can write."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, (str, int)) and not isinstance(value, bool)
 
 
 def _is_message_id(value: object) -> bool:

@@ -184,6 +184,10 @@ class Webhooks:
                 except requests.RequestException:
                     # The wire log has it.
                     outcome.set_result(None)
+                except Exception as error:
+                    # Whatever it was, what waits behind it goes out.
+                    self.log_dropped(customer_id, [step], f"{type(error).__name__}: {error}")
+                    outcome.set_result(None)
             else:
                 outcome.set_result(None)
 

@@ -15,7 +15,7 @@ TEXT = page("docs/sandbox.md").text
 
 def first_cells(heading: str) -> list[str]:
     """What the first column of the table under that heading names, in order."""
-    rows = TEXT.partition(f"\n| {heading} |")[2].partition("\n\n")[0].splitlines()[2:]
+    rows = TEXT.partition(f"\n| {heading} | DMS |\n")[2].partition("\n\n")[0].splitlines()[1:]
     return [name for row in rows for name in re.findall(r"`([^`]+)`", row.split("|")[1])]
 
 

@@ -263,6 +263,29 @@ def test_what_a_fault_puts_on_the_wire(dms: SandboxDms, hook: Recorder, fault: s
     check(dms, hook)
 
 
+@pytest.mark.parametrize("fault", ["rewritten", "charset", "string_text", "gzip"])
+@pytest.mark.parametrize("text", ["half a pair: \ud800", "\u0000", "Grüße 🙂", ""], ids=ascii)
+def test_whatever_the_customer_says_its_echo_goes_out(dms: SandboxDms, hook: Recorder, fault: str, text: str) -> None:
+    post(dms, {**TEXT, "text": ["menu"]})
+    hook.wait_for(4)
+    dms.faults.set(webhook=fault)
+    post(dms, {**TEXT, "message_id": 2, "text": [text]})
+    hook.wait_for(6)
+    dms.faults.clear()
+    post(dms, {**TEXT, "message_id": 3, "text": ["wait"]})
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not hook.requests[-1].body.endswith(b'"waitTime":2}'):
+        assert time.monotonic() < deadline, "what waits behind it went out, too"
+        hook.wait_for(len(hook.requests) + 1)
+    assert [entry["error"] for entry in dms.wire.after(0) if entry["error"]] == []
+
+
+def test_what_cannot_be_sent_costs_itself_only(dms: SandboxDms, hook: Recorder) -> None:
+    assert dms.say("c1", "text", text=[{"no", "JSON"}]).result(DEADLINE_SECONDS) is None
+    assert dms.say("c1", "text").result(DEADLINE_SECONDS) == 200
+    assert "not sent: TypeError" in dms.wire.after(0)[0]["error"]
+
+
 def test_links_die_after_the_time_that_is_set(dms: SandboxDms, hook: Recorder, browser: FlaskClient) -> None:
     assert browser.put("/sandbox/faults", json={"link_seconds": 1}).status_code == 200
     dms.say("c1", "attachments")

@@ -807,6 +807,21 @@ def test_the_page_says_what_is_missing_where_it_stands_alone(
     expect(chat.log).to_contain_text("I am Robin")
 
 
+def test_a_customer_whose_id_is_a_number_speaks_with_the_number(demo: Demo, open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    fake_hook(page, "(message, acknowledge) => acknowledge({ status: 'sent', dms_status: 200 })")
+    chat = Chat(page, demo, "customer-1").open()
+    page.get_by_label("Customer", exact=True).select_option(label="Dana Weiss (200)")
+    for _ in range(2):
+        chat.say("hello")
+        assert chat.json_of(chat.rows("event", "clientMessage text").last)["arguments"][0]["customer_id"] == 200
+        page.evaluate("fakeTold('serverMessage', { type: 'text', customer_id: '200', text: 'Answered' })")
+        expect(chat.log.locator(".theirs").last).to_contain_text("Answered")
+        # The address, after which the customer is known again, has no types.
+        page.reload()
+    expect(chat.log.locator(".message")).to_have_count(4)
+
+
 # Beside the chat
 
 

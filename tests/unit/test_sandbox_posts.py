@@ -23,6 +23,7 @@ TEXT = {"type": "text", "customer_id": "c1", "message_id": 1, "text": ["Hello"]}
         {"type": "customer_end_session", "customer_id": "c1", "customer_name": "Ada", "message_id": 2},
         {**TEXT, "customer_id": 200},
         {**TEXT, "customer_id": 200.5, "message_id": 0},
+        {**TEXT, "customer_id": 10**400, "message_id": 10**400},
     ],
 )
 def test_what_the_contract_knows_is_taken(body: dict[str, Any]) -> None:
@@ -42,6 +43,7 @@ def test_what_the_contract_knows_is_taken(body: dict[str, Any]) -> None:
         ({**TEXT, "customer_id": None}, "customer_id"),
         ({**TEXT, "customer_id": True}, "customer_id"),
         ({**TEXT, "customer_id": ["c1"]}, "customer_id"),
+        ({**TEXT, "customer_id": float("nan")}, "customer_id"),
         ({"type": "a type of the future", "customer_id": "c1"}, "'a type of the future'"),
         ({"type": "menu", "customer_id": "c1"}, "'menu'"),
         ({"type": "text", "customer_id": "c1", "text": ["Hello"]}, "message_id"),
