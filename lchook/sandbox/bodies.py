@@ -7,61 +7,76 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
-BOT = {"csr_name": "Robin", "author": "bot"}
-AGENT = {"csr_name": "Maya Lindqvist", "author": "agent"}
+from lchook.sandbox.files import DEFAULT_FILES_URL, FILES, attachment
 
-# What "say" can say. All but "attachments", which is a text, are types of DMS.
+BOT = {"csr_name": "Robin", "author": "bot"}
+# "author" tells the bot; of people DMS says it seldom.
+AGENT = {"csr_name": "Maya Lindqvist"}
+# Nothing but words says that an agent has gone, and that one waits in a queue.
+AGENT_LEFT = f"{AGENT['csr_name']} has left the conversation."
+IN_QUEUE = "All our agents are busy. You are number 2 in the queue."
+
+# What "say" can say. All but "string_text", "attachments" and "agent_left", which are texts, are types of DMS.
 KINDS = (
     "text",
+    "string_text",
     "menu",
     "carousel",
     "link_button",
     "attachments",
+    "agent_left",
     "typing_indicator",
     "wait_time",
     "csr_end_session",
 )
-# Types that carry message_id, csr_name and author.
+_TEXTS = ("string_text", "attachments", "agent_left")
+# Types that carry message_id, csr_name and, sometimes, author.
 _SAID_BY_SOMEBODY = ("text", "menu", "carousel", "link_button")
 
-# Where the example attachments are: the blueprint serves them, and knows its address only when it is asked.
-DEFAULT_FILES_URL = "/sandbox/files"
+CustomerId = str | int | float
+
+
+def unsigned_link(name: str) -> str:
+    """The address of a file without the signature that the storage asks for."""
+    return f"{DEFAULT_FILES_URL}/{name}"
 
 
 def webhook_body(
     kind: str,
-    customer_id: str,
+    customer_id: CustomerId,
     *,
-    files_url: str = DEFAULT_FILES_URL,
+    link: Callable[[str], str] = unsigned_link,
     new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
     **fields: Any,
 ) -> dict[str, Any]:
     """A webhook's body, as DMS sends it: an example of its kind, with `fields` in place of the example's.
 
     :param kind: one of `KINDS`; another one gives a body with that type and the given fields only.
+    :param link: gives the address of a file.
     """
-    type_ = "text" if kind == "attachments" else kind
+    type_ = "text" if kind in _TEXTS else kind
     body: dict[str, Any] = {"type": type_, "customer_id": customer_id}
     if type_ in _SAID_BY_SOMEBODY or kind not in KINDS:
         body["message_id"] = new_id()
     if type_ in _SAID_BY_SOMEBODY:
         body.update(AGENT)
-    body.update(_example(kind, files_url))
+    body.update(_example(kind, link))
     body.update(fields)
     return body
 
 
-def _example(kind: str, files_url: str) -> dict[str, Any]:
+def _example(kind: str, link: Callable[[str], str]) -> dict[str, Any]:
     match kind:
         case "text":
             return {"text": ["Hello, how can I help?"]}
+        case "string_text":
+            return {"text": "This text is a plain string, not a list."}
+        case "agent_left":
+            return {"text": AGENT_LEFT}
         case "attachments":
             return {
                 "text": ["Here are a picture and a text file."],
-                "attachments": [
-                    _attachment(files_url, "harbour.svg"),
-                    _attachment(files_url, "opening-hours.txt"),
-                ],
+                "attachments": [attachment(name, link(name)) for name in FILES],
             }
         case "menu":
             return {
@@ -122,28 +137,3 @@ def tile(letter: str, colour: str, *, width: int = 96, height: int = 96) -> str:
         f'<rect width="{width}" height="{height}" fill="{colour}"/><text x="50%" y="50%" dy=".36em" fill="#fff"'
         f' font-family="sans-serif" font-size="{height // 2}" text-anchor="middle">{letter}</text></svg>'
     )
-
-
-_HARBOUR = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 480 270" width="480" height="270">
-<rect width="480" height="270" fill="#bae6fd"/><circle cx="380" cy="70" r="34" fill="#fbbf24"/>
-<rect y="180" width="480" height="90" fill="#0369a1"/>
-<path d="M120 180 l30 40 h140 l30 -40 z" fill="#7c2d12"/><path d="M215 40 v135 h-85 z" fill="#fff"/>
-<path d="M225 60 v115 h70 z" fill="#fecaca"/></svg>
-"""
-_OPENING_HOURS = "Opening hours\n\nMonday to Friday  8-20\nSaturday         10-16\n"
-
-# Name to content type and content.
-FILES: dict[str, tuple[str, bytes]] = {
-    "harbour.svg": ("image/svg+xml", _HARBOUR.encode()),
-    "opening-hours.txt": ("text/plain; charset=utf-8", _OPENING_HOURS.encode()),
-}
-
-
-def _attachment(files_url: str, name: str) -> dict[str, Any]:
-    content_type, content = FILES[name]
-    return {
-        "url": f"{files_url}/{name}",
-        "content_type": content_type.partition(";")[0],
-        "file_name": name,
-        "size": len(content),
-    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import threading
 import time
@@ -14,14 +15,15 @@ from typing import Any, Self
 import requests
 
 from lchook.sandbox import posts
-from lchook.sandbox.bodies import DEFAULT_FILES_URL, webhook_body
+from lchook.sandbox.bodies import CustomerId, webhook_body
 from lchook.sandbox.faults import Answer, Faults, FaultState, answer_under
+from lchook.sandbox.files import LINK_SECONDS, FileStorage
 from lchook.sandbox.http_server import HOST, Exchange, HttpServer
 from lchook.sandbox.inbox import Inbox, Predicate, Received
 from lchook.sandbox.script import Script, Step
+from lchook.sandbox.tokens import DmsTokens
 from lchook.sandbox.webhooks import OverloadedError, Webhooks
 from lchook.sandbox.wire import Wire, is_long, shown_body
-from lchook.tokens import Tokens
 
 _NO_JSON = object()
 _BROKEN_IN_WORDS = {
@@ -45,24 +47,27 @@ class SandboxDms:
         clock: Callable[[], float] = time.time,
         pace_seconds: float = 0.0,
         keep: int = 100_000,
+        takes_unknown: bool = False,
     ) -> None:
         """Without network activity.
 
         :param webhook_url: may be set later, too.
         :param port: 0 for any free one.
         :param scripted: whether bot and agent answer what is accepted.
-        :param clock: epoch seconds, for signing tokens, for their age, and for `Date`.
+        :param clock: epoch seconds, for tokens and links, their age, and for `Date`.
         :param pace_seconds: how long bot and agent take to type a text.
         :param keep: how many posts are remembered in `received`.
+        :param takes_unknown: takes types and fields beyond the contract, as a Pega that was taught more.
         """
         self.faults = Faults(on_change=self._apply)
         self.wire = Wire()
         # Decides about a message that is authentic and well formed; None (the hook, or its answer) for 200.
         self.answer: Callable[[dict[str, Any]], Answer | None] | None = None
-        # Where a browser finds the example attachments. The blueprint sets it when it is first asked.
-        self.files_url = DEFAULT_FILES_URL
+        self.takes_unknown = takes_unknown
+        # The blueprint tells it its address when it is first asked.
+        self.files = FileStorage(clock=clock)
         self._clock = clock
-        self._tokens = Tokens(issuer=issuer, secret=secret, clock=clock)
+        self._tokens = DmsTokens(issuer=issuer, secret=secret, clock=clock)
         self._script = Script() if scripted else None
         self._webhooks = Webhooks(
             issuer=issuer,
@@ -150,7 +155,7 @@ class SandboxDms:
 
     def send(
         self,
-        customer_id: str,
+        customer_id: CustomerId,
         type_: str = "text",
         *,
         token: str | None = None,
@@ -168,10 +173,10 @@ class SandboxDms:
         :raises requests.RequestException: where there is no answer.
         """
         if raw is None:
-            raw = json.dumps(webhook_body(type_, customer_id, files_url=self.files_url, **fields)).encode()
-        return self._webhooks.post(raw, customer_id=customer_id, type_=type_, token=token, headers=headers)
+            raw = json.dumps(webhook_body(type_, customer_id, link=self._link, **fields)).encode()
+        return self._webhooks.post(raw, customer_id=str(customer_id), type_=type_, token=token, headers=headers)
 
-    def say(self, customer_id: str, kind: str, **fields: Any) -> Future[int | None]:
+    def say(self, customer_id: CustomerId, kind: str, **fields: Any) -> Future[int | None]:
         """Let the agent say something, after what already waits for that customer, faults included.
 
         :param kind: one of `bodies.KINDS`.
@@ -180,8 +185,8 @@ class SandboxDms:
         """
         if kind == "csr_end_session" and self._script:
             self._script.forget(customer_id)
-        body = webhook_body(kind, customer_id, files_url=self.files_url, **fields)
-        return self._webhooks.enqueue(customer_id, [Step(body)])[0]
+        body = webhook_body(kind, customer_id, link=self._link, **fields)
+        return self._webhooks.enqueue(str(customer_id), [Step(body)])[0]
 
     # --- inside ---
 
@@ -210,6 +215,8 @@ class SandboxDms:
 
         state = self.faults.take()
         answer = answer_under(state, moved_to=f"{self.url}/moved") or self._decide(exchange, message)
+        if state.dms == "gateway":
+            answer = dataclasses.replace(answer, coded=True)
         delay_seconds = answer.delay_seconds + (state.delay_seconds if state.dms == "slow" else 0.0)
         if delay_seconds:
             self._stopping.wait(delay_seconds)
@@ -244,7 +251,7 @@ class SandboxDms:
             posts.check_headers(exchange.headers, self._tokens)
             if message is _NO_JSON:
                 raise posts.RefusedError(400, "the body must be JSON in UTF-8")
-            posts.check_body(message)
+            posts.check_body(message, takes_unknown=self.takes_unknown)
         except posts.RefusedError as refused:
             headers = {"WWW-Authenticate": "Bearer"} if refused.status == 401 else {}
             return Answer(status=refused.status, headers=headers, body={"error": str(refused)})
@@ -253,11 +260,18 @@ class SandboxDms:
     def _let_script_answer(self, message: dict[str, Any]) -> None:
         if self._script is None or self.webhook_url is None:
             return
-        steps = self._script.answers(message, files_url=self.files_url)
+        customer_id = str(message["customer_id"])
+        steps = self._script.answers(message, link=self._link)
         try:
-            self._webhooks.enqueue(message["customer_id"], steps)
+            self._webhooks.enqueue(customer_id, steps)
         except OverloadedError as overloaded:
-            self._webhooks.log_dropped(message["customer_id"], steps, str(overloaded))
+            self._webhooks.log_dropped(customer_id, steps, str(overloaded))
+
+    def _link(self, name: str) -> str:
+        """The address of a file, for as long as is set; under the fault "dead_links" it is dead when it comes."""
+        state = self.faults.state
+        age_seconds = max(LINK_SECONDS, state.link_seconds) + 60 if state.webhook == "dead_links" else 0
+        return self.files.link(name, lives_seconds=state.link_seconds, age_seconds=age_seconds)
 
     def _give(self, exchange: Exchange, answer: Answer) -> bytes:
         """Send the answer, or what takes its place. Returns the answer's body."""
@@ -284,5 +298,5 @@ class SandboxDms:
             case _:
                 body = json.dumps(answer.body).encode()
         usual = {"Content-Type": content_type, "Date": formatdate(self._clock(), usegmt=True)}
-        exchange.answer(answer.status, {**usual, **answer.headers}, body)
+        exchange.answer(answer.status, {**usual, **answer.headers}, body, coded=answer.coded)
         return body

@@ -9,9 +9,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from lchook.sandbox.files import LINK_SECONDS, MOST_LINK_SECONDS
+
 STATUS_FAULTS = ("400", "401", "404", "429", "500", "502", "503", "504")
-DMS_FAULTS = ("none", "slow", "hang", "refused", "reset", "garbage", "redirect", *STATUS_FAULTS)
-WEBHOOK_FAULTS = ("none", "duplicate", "bad_signature", "silence", "slow")
+DMS_FAULTS = ("none", "slow", "hang", "refused", "reset", "garbage", "redirect", "unknown_type", "gateway", *STATUS_FAULTS)
+# What DMS is known to do, what gateways between make of a webhook, and what goes wrong.
+HABITS = ("string_text", "numeric_id", "rewritten", "reused_id", "out_of_order", "agent_leaves", "dead_links")
+GATEWAY_FAULTS = ("gzip", "bom", "charset", "chunked", "slash")
+WEBHOOK_FAULTS = (
+    "none",
+    *HABITS,
+    *GATEWAY_FAULTS,
+    "duplicate",
+    "bad_signature",
+    "fast_clock",
+    "slow_clock",
+    "silence",
+    "slow",
+)
 
 # Statuses with which a real DMS may say when to come back.
 _WITH_RETRY_AFTER = ("429", "503")
@@ -37,6 +52,8 @@ class FaultState:
     # The DMS fault goes away after this many posts; None for never.
     times: int | None = None
     webhook: str = "none"
+    # How long the links to attachments work.
+    link_seconds: int = LINK_SECONDS
 
     def __post_init__(self) -> None:
         _check("dms", self.dms in DMS_FAULTS, f"one of {', '.join(DMS_FAULTS)}")
@@ -48,6 +65,9 @@ class FaultState:
             f"whole seconds, 0 to {_LONGEST_SECONDS}, or null",
         )
         _check("times", self.times is None or _is_whole(self.times, 1, _MOST_TIMES), "a number of posts, or null")
+        _check(
+            "link_seconds", _is_whole(self.link_seconds, 1, MOST_LINK_SECONDS), f"whole seconds, 1 to {MOST_LINK_SECONDS}"
+        )
         if self.dms == "refused" and self.times is not None:
             raise FaultsError("times must be null with refused: a refused connection cannot be counted")
 
@@ -57,6 +77,7 @@ class Answer:
     """What DMS answers to one post.
 
     `body`: bytes and str are sent as they are, a mapping as JSON, None as what DMS says for that status.
+    `coded`: gzipped and in chunks, as a gateway may send it on.
     `broken`: instead of an answer the connection is closed, reset, or gets bytes that are no HTTP.
     """
 
@@ -64,6 +85,7 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | str | Mapping[str, Any] | None = None
     delay_seconds: float = 0.0
+    coded: bool = False
     broken: Literal["hang_up", "reset", "garbage"] | None = None
 
 
@@ -116,7 +138,7 @@ class Faults:
 
 
 def answer_under(state: FaultState, *, moved_to: str) -> Answer | None:
-    """What takes the place of DMS's own answer, or None where DMS decides itself (no fault, and "slow").
+    """What takes the place of DMS's own answer, or None where DMS decides itself (no fault, "slow" and "gateway").
 
     :param moved_to: where "redirect" sends the client.
     """
@@ -135,6 +157,8 @@ def answer_under(state: FaultState, *, moved_to: str) -> Answer | None:
             return Answer(broken="reset")
         case "garbage":
             return Answer(broken="garbage")
+        case "unknown_type":
+            return Answer(status=400, body={"error": "DMS does not know a message of this type"})
         case "redirect":
             return Answer(status=302, headers={"Location": moved_to})
         case "refused":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gzip
 import socket
 import struct
 import threading
@@ -34,12 +35,18 @@ class Exchange:
         self.body = body
         self._handler = handler
 
-    def answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    def answer(self, status: int, headers: Mapping[str, str], body: bytes, *, coded: bool = False) -> None:
+        """:param coded: gzipped and in chunks, as a gateway may send on an answer."""
         try:
             reason = HTTPStatus(status).phrase
         except ValueError:
             reason = ""
-        lines = [f"HTTP/1.1 {status} {reason}", f"Content-Length: {len(body)}"]
+        lines = [f"HTTP/1.1 {status} {reason}"]
+        if coded:
+            body = _in_chunks(gzip.compress(body))
+            lines += ["Content-Encoding: gzip", "Transfer-Encoding: chunked"]
+        else:
+            lines.append(f"Content-Length: {len(body)}")
         lines += [f"{name}: {value}" for name, value in headers.items()]
         if self._handler.close_connection:
             lines.append("Connection: close")
@@ -61,6 +68,13 @@ class Exchange:
         """Answer with what is no HTTP."""
         self._handler.wfile.write(b"\x15\x03\x01\x00\x02\x02\x46 this is no HTTP\r\n\r\n")
         self._handler.close_connection = True
+
+
+def _in_chunks(body: bytes) -> bytes:
+    """In two, where there is enough for two."""
+    middle = len(body) // 2
+    pieces = [piece for piece in (body[:middle], body[middle:]) if piece]
+    return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
 
 
 class HttpServer:

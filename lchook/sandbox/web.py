@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flask import Blueprint, Flask, Response, abort, jsonify, render_template, request, url_for
+from flask import Blueprint, Flask, Response, jsonify, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from lchook.pages import PROJECT_ROOT, add_shared_routes, client_script, page_headers
-from lchook.sandbox.bodies import FILES, KINDS
+from lchook.sandbox.bodies import KINDS
 from lchook.sandbox.dms import SandboxDms
 from lchook.sandbox.faults import FaultsError
+from lchook.sandbox.posts import is_customer_id
 from lchook.sandbox.webhooks import OverloadedError
 
-CUSTOMERS = (
+CUSTOMERS: tuple[dict[str, str | int], ...] = (
     {"customer_id": "customer-1", "customer_name": "Ada Lindgren"},
     {"customer_id": "customer-2", "customer_name": "Björn Nilsson"},
     {"customer_id": "customer-3", "customer_name": "Chiara Rossi"},
+    # Some sites' ids are numbers, and go to DMS as such.
+    {"customer_id": 200, "customer_name": "Dana Weiss"},
     {"customer_id": "", "customer_name": "Unauthenticated person"},
 )
 
@@ -34,7 +37,7 @@ def create_blueprint(
     dms: SandboxDms,
     hook_url: str = "",
     *,
-    customers: Sequence[dict[str, str]] = CUSTOMERS,
+    customers: Sequence[Mapping[str, str | int]] = CUSTOMERS,
     console_url: str = "",
     root: Path = PROJECT_ROOT,
 ) -> Blueprint:
@@ -56,7 +59,7 @@ def create_blueprint(
 
     @sandbox.get("/")
     def page() -> ResponseReturnValue:
-        dms.files_url = url_for("sandbox.file", name="", _external=True).rstrip("/")
+        dms.files.base_url = url_for("sandbox.file", name="", _external=True).rstrip("/")
         client = client_script(root=root)
         html = render_template("chat.html", client=client, console_url=console_url)
         return html, page_headers(client, hook_url=hook_url, images="'self' https: data:")
@@ -64,14 +67,16 @@ def create_blueprint(
     @sandbox.get("/sandbox/files/", defaults={"name": ""})
     @sandbox.get("/sandbox/files/<name>")
     def file(name: str) -> ResponseReturnValue:
-        if name not in FILES:
-            abort(404)
-        content_type, content = FILES[name]
-        return content, {"Content-Type": content_type, "X-Content-Type-Options": "nosniff"}
+        answer = dms.files.fetch(name, request.args)
+        # A browser must not show from memory what has died since.
+        headers = {"Content-Type": answer.content_type, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+        return answer.content, answer.status, headers
 
     @sandbox.get("/sandbox/config.json")
     def config() -> ResponseReturnValue:
-        return jsonify(hook=hook_url, dms_url=dms.url, webhook_url=dms.webhook_url, customers=list(customers))
+        return jsonify(
+            hook=hook_url, dms_url=dms.url, webhook_url=dms.webhook_url, customers=[dict(customer) for customer in customers]
+        )
 
     @sandbox.get("/sandbox/wire")
     def wire() -> ResponseReturnValue:
@@ -99,16 +104,20 @@ def create_blueprint(
     @sandbox.post("/sandbox/say")
     def say() -> ResponseReturnValue:
         wanted = request.get_json(silent=True)
-        if not isinstance(wanted, dict) or not isinstance(wanted.get("customer_id"), str):
+        if not isinstance(wanted, dict) or not is_customer_id(wanted.get("customer_id")):
             return _problem(400, 'send a JSON object such as {"customer_id": "…", "kind": "menu"}, as application/json')
-        if wanted.get("kind") not in KINDS:
+        kind, text = wanted.get("kind"), wanted.get("text")
+        if kind not in KINDS:
             return _problem(400, f"kind must be one of {', '.join(KINDS)}")
-        text = wanted.get("text")
         if text is not None and not isinstance(text, str):
             return _problem(400, "text must be a string")
-        fields = {"text": [text]} if text and wanted["kind"] in ("text", "attachments") else {}
+        fields: dict[str, Any] = {}
+        if text and kind in ("text", "attachments"):
+            fields["text"] = [text]
+        elif text and kind in ("string_text", "agent_left"):
+            fields["text"] = text
         try:
-            status = dms.say(wanted["customer_id"], wanted["kind"], **fields).result(timeout=_SAY_SECONDS)
+            status = dms.say(wanted["customer_id"], kind, **fields).result(timeout=_SAY_SECONDS)
         except OverloadedError as error:
             return _problem(503, str(error))
         except TimeoutError:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from typing import Any
 
@@ -14,11 +13,13 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from lchook.sandbox.faults import Faults
+from lchook.sandbox.outgoing import Outgoing, outgoing_under
 from lchook.sandbox.script import Step
+from lchook.sandbox.tokens import DmsTokens
 from lchook.sandbox.wire import Wire, shown_body
-from lchook.tokens import Tokens
 
-_TOKEN_TTL_SECONDS = 60
+# A body that is sent in chunks comes in pieces of this size.
+_CHUNK_BYTES = 100
 _POOL_SIZE = 100
 # What may wait for one customer, and how many customers may have something waiting.
 MOST_WAITING = 200
@@ -52,8 +53,8 @@ class Webhooks:
         :param timeout_seconds: for the connection and again for the answer.
         """
         self.url = url
-        self._tokens = Tokens(issuer=issuer, secret=secret, clock=clock)
-        self._wrong_tokens = Tokens(issuer=issuer, secret=f"not {secret}", clock=clock)
+        self._tokens = DmsTokens(issuer=issuer, secret=secret, clock=clock)
+        self._wrong_tokens = DmsTokens(issuer=issuer, secret=f"not {secret}", clock=clock)
         self._faults = faults
         self._wire = wire
         self._pace_seconds = pace_seconds
@@ -75,24 +76,32 @@ class Webhooks:
         type_: str = "",
         token: str | None = None,
         headers: Mapping[str, str | None] | None = None,
+        slash: bool = False,
+        chunked: bool = False,
+        shown: object = None,
     ) -> requests.Response:
         """Post one webhook now, whatever else is waiting.
 
         :param token: instead of a freshly signed one.
         :param headers: over the usual ones; None leaves one out.
+        :param slash: whether the address gets one at its end.
+        :param chunked: without a Content-Length, in pieces.
+        :param shown: what the wire log tells of the body, where that is not the body.
         :raises requests.RequestException: where there is no answer.
         """
         if self.url is None:
             raise RuntimeError("set webhook_url first")
         if token is None:
-            token = self._tokens.sign(ttl_seconds=_TOKEN_TTL_SECONDS)
+            token = self._tokens.sign()
         all_headers: dict[str, str | None] = {
             "Content-Type": "application/json",
             "Authorization": f"Bearer {token}",
             "connection_id": self._tokens.issuer,
             **(headers or {}),
         }
-        prepared = self._session.prepare_request(requests.Request("POST", self.url, headers=all_headers, data=raw))
+        url = self.url.rstrip("/") + "/" if slash else self.url
+        data: Any = _pieces(raw) if chunked else raw
+        prepared = self._session.prepare_request(requests.Request("POST", url, headers=all_headers, data=data))
         started = time.perf_counter()
         status, response_body, problem = None, None, None
         try:
@@ -107,11 +116,11 @@ class Webhooks:
                 direction="to_customer",
                 customer_id=customer_id,
                 type_=type_,
-                url=self.url,
+                url=url,
                 status=status,
                 duration_seconds=time.perf_counter() - started,
                 request_headers=prepared.headers,
-                request_body=shown_body(raw),
+                request_body=shown_body(raw) if shown is None else shown,
                 response_body=response_body,
                 error=problem,
             )
@@ -155,18 +164,29 @@ class Webhooks:
 
     def _work(self, customer_id: str) -> None:
         waiting = self._waiting[customer_id]
+        late = False
         while True:
             with self._lock:
                 if not waiting:
                     del self._waiting[customer_id]
                     self._workers.discard(threading.current_thread())
                     return
+                # Out of order: of two that wait, the second goes first.
+                late = not late and len(waiting) > 1 and self._faults.state.webhook == "out_of_order"
+                if late:
+                    waiting.rotate(-1)
                 step, outcome = waiting.popleft()
+                if late:
+                    waiting.rotate(1)
             if not self._closing.wait(step.pause * self._pace_seconds):
                 try:
                     outcome.set_result(self._post_with_faults(customer_id, step.body))
                 except requests.RequestException:
                     # The wire log has it.
+                    outcome.set_result(None)
+                except Exception as error:
+                    # Whatever it was, what waits behind it goes out.
+                    self.log_dropped(customer_id, [step], f"{type(error).__name__}: {error}")
                     outcome.set_result(None)
             else:
                 outcome.set_result(None)
@@ -191,19 +211,32 @@ class Webhooks:
         )
 
     def _post_with_faults(self, customer_id: str, body: dict[str, Any]) -> int | None:
-        raw = json.dumps(body, separators=(",", ":")).encode()
         type_ = str(body.get("type", ""))
         state = self._faults.state
-        token = None
-        match state.webhook:
-            case "silence":
-                self._log(customer_id, type_, body, error="not sent: the fault 'silence' is in force")
-                return None
-            case "slow":
-                if self._closing.wait(state.delay_seconds):
-                    return None
-            case "bad_signature":
-                token = self._wrong_tokens.sign(ttl_seconds=_TOKEN_TTL_SECONDS)
-            case "duplicate":
-                self.post(raw, customer_id=customer_id, type_=type_)
-        return self.post(raw, customer_id=customer_id, type_=type_, token=token).status_code
+        if state.webhook == "silence":
+            self._log(customer_id, type_, body, error="not sent: the fault 'silence' is in force")
+            return None
+        if state.webhook == "slow" and self._closing.wait(state.delay_seconds):
+            return None
+        tokens = self._wrong_tokens if state.webhook == "bad_signature" else self._tokens
+        status = None
+        for outgoing in outgoing_under(state.webhook, body):
+            status = self._post_one(customer_id, outgoing, type_, tokens)
+        return status
+
+    def _post_one(self, customer_id: str, outgoing: Outgoing, type_: str, tokens: DmsTokens) -> int:
+        return self.post(
+            outgoing.raw,
+            customer_id=customer_id,
+            type_=type_,
+            token=tokens.sign(clock_ahead_seconds=outgoing.clock_ahead_seconds),
+            headers=outgoing.headers,
+            slash=outgoing.slash,
+            chunked=outgoing.chunked,
+            shown=outgoing.shown,
+        ).status_code
+
+
+def _pieces(raw: bytes) -> Iterator[bytes]:
+    for start in range(0, len(raw), _CHUNK_BYTES):
+        yield raw[start : start + _CHUNK_BYTES]

@@ -22,9 +22,10 @@ import requests
 from flask.testing import FlaskClient
 
 from lchook.pages import CDN_CLIENT, CDN_INTEGRITY
-from lchook.sandbox.bodies import FILES, KINDS
+from lchook.sandbox.bodies import KINDS
 from lchook.sandbox.dms import SandboxDms
 from lchook.sandbox.faults import STATUS_FAULTS, Answer
+from lchook.sandbox.files import FILES
 from lchook.sandbox.inbox import NotReceivedError
 from lchook.sandbox.web import create_app
 from lchook.sandbox.webhooks import MOST_WAITING
@@ -193,9 +194,9 @@ def test_a_good_post_is_taken_and_remembered(dms: SandboxDms, post: Post) -> Non
         (lambda: token(iss="another-connection"), "iss"),
         (lambda: token(iss=None), "iss"),
         (lambda: token(iat=None), "iat"),
-        (lambda: token(exp=None), "exp"),
+        (lambda: token(exp="soon"), "exp"),
         (lambda: token(iat=int(time.time()) - 310, exp=int(time.time()) + 60), "older than 300"),
-        (lambda: token(iat=int(time.time()) + 310, exp=int(time.time()) + 340), "future"),
+        (lambda: token(iat=int(time.time()) + 310, exp=int(time.time()) + 350), "future"),
         (lambda: token(iat=int(time.time()) - 60, exp=int(time.time()) - 30), "expired"),
         (lambda: token(algorithm="none"), "HS256"),
         (lambda: token(algorithm="HS512"), "HS256"),
@@ -209,7 +210,7 @@ def test_a_good_post_is_taken_and_remembered(dms: SandboxDms, post: Post) -> Non
         "wrong issuer",
         "no issuer",
         "no iat",
-        "no exp",
+        "exp in words",
         "too old",
         "from the future",
         "expired",
@@ -247,9 +248,12 @@ def test_both_headers_are_required_and_must_fit(post: Post, headers: dict[str, s
     assert response.json()["error"]
 
 
-def test_an_old_token_is_taken_up_to_five_minutes(post: Post) -> None:
+@pytest.mark.parametrize("age_seconds", [290, 60, 0, -60, -290])
+@pytest.mark.parametrize("exp_seconds", [None, 20], ids=["without exp", "with exp"])
+def test_a_token_counts_for_five_minutes_both_ways(post: Post, age_seconds: int, exp_seconds: int | None) -> None:
     now = int(time.time())
-    assert post(Authorization=f"Bearer {token(iat=now - 290, exp=now + 60)}").status_code == 200
+    exp = None if exp_seconds is None else now + exp_seconds
+    assert post(Authorization=f"Bearer {token(iat=now - age_seconds, exp=exp)}").status_code == 200
 
 
 def test_the_clock_can_be_turned(session: requests.Session) -> None:
@@ -273,6 +277,7 @@ def test_the_clock_can_be_turned(session: requests.Session) -> None:
         b'{"type": "text"}',
         b'{"type": "text", "customer_id": "c1", "message_id": 1, "text": []}',
         b'{"type": "text", "customer_id": "c1", "message_id": 1, "session": "x"}',
+        b'{"type": "a_type_that_nobody_knows", "customer_id": "c1"}',
     ],
     ids=lambda raw: raw[:60].decode("latin-1"),
 )
@@ -691,7 +696,7 @@ def test_attachments_are_served_where_webhooks_say(dms: SandboxDms, browser: Fla
         assert (response.status_code, len(response.data)) == (200, attachment["size"])
         assert response.mimetype == attachment["content_type"]
     assert len(hook.bodies[0]["attachments"]) == len(FILES)
-    assert browser.get("/sandbox/files/passwd").status_code == 404
+    assert browser.get("/sandbox/files/harbour.svg").status_code == 403
 
 
 def test_faults_are_read_and_set_as_a_whole(dms: SandboxDms, browser: FlaskClient) -> None:
@@ -729,9 +734,10 @@ def test_the_agent_says_what_the_page_wants(dms: SandboxDms, browser: FlaskClien
     response = browser.post("/sandbox/say", json={"customer_id": "", "kind": kind, "text": "Mine"})
     assert (response.status_code, response.json) == (200, {"status": 200})
     [body] = hook.bodies
-    assert body["type"] == ("text" if kind == "attachments" else kind)
+    assert body["type"] == ("text" if kind in ("string_text", "attachments", "agent_left") else kind)
     assert body["customer_id"] == ""
     assert (body.get("text") == ["Mine"]) is (kind in ("text", "attachments"))
+    assert (body.get("text") == "Mine") is (kind in ("string_text", "agent_left"))
 
 
 def test_the_page_learns_the_hooks_status(dms: SandboxDms, browser: FlaskClient, hook: Hook) -> None:
@@ -747,7 +753,8 @@ def test_the_page_learns_the_hooks_status(dms: SandboxDms, browser: FlaskClient,
     [
         [],
         {"kind": "text"},
-        {"customer_id": 1, "kind": "text"},
+        {"customer_id": None, "kind": "text"},
+        {"customer_id": True, "kind": "text"},
         {"customer_id": "c1"},
         {"customer_id": "c1", "kind": "no such kind"},
         {"customer_id": "c1", "kind": ["text"]},

@@ -194,7 +194,7 @@ def other_webhook_secret() -> Iterator[Scene]:
 @contextmanager
 def other_customer_secret() -> Iterator[Scene]:
     settings = {"CUSTOMER_TOKEN_SECRET": "a secret for the customers' tokens"}
-    token = mint(secret=OTHER_SECRET, without=("iss",), sub=CUSTOMER)
+    token = mint(secret=OTHER_SECRET, without=("iss",), sub=CUSTOMER, exp=int(time.time()) + 30)
     with SandboxDms(issuer=ISSUER, secret=SECRET, scripted=False) as dms:
         settings["DMS_URL"] = dms.url
         with broken(client={"auth": {"token": token}}, **settings) as scene:

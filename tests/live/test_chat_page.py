@@ -25,6 +25,8 @@ from urllib.parse import quote
 import pytest
 import requests
 
+from lchook.sandbox.bodies import KINDS
+from lchook.sandbox.faults import DMS_FAULTS, WEBHOOK_FAULTS
 from lchook.tokens import Tokens
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -152,6 +154,16 @@ class Chat:
         expect(shown).to_be_visible()
         return shown
 
+    def hears_from_agent(self, kind: str, **body: Any) -> Locator:
+        """The sandbox's agent says it; gives the message as it is shown."""
+        before = self.log.locator(".theirs, .announcement").count()
+        body = {"customer_id": self.customer_id, "kind": kind, **body}
+        answer = requests.post(f"{self.demo.url}/sandbox/say", json=body, timeout=DEADLINE_SECONDS)
+        assert answer.json() == {"status": 200}
+        shown = self.log.locator(".theirs, .announcement").nth(before)
+        expect(shown).to_be_visible()
+        return shown
+
     def rows(self, kind: str, text: str) -> Locator:
         """This customer's rows beside the chat, of this kind (event, post or webhook), that contain the text."""
         return self.page.locator(f".wire-row[data-kind={kind}]:has(.wire-customer:empty)").filter(has_text=text)
@@ -239,21 +251,50 @@ def test_a_text_is_shown_with_all_its_strings_and_who_said_it(chat: Chat) -> Non
 
 
 def test_an_image_is_shown_and_another_file_is_a_link_with_name_and_size(chat: Chat) -> None:
-    files = f"{chat.demo.url}/sandbox/files"
-    message = chat.met().hears(
-        type="text",
-        text=["See here"],
-        attachments=[
-            {"url": f"{files}/harbour.svg", "content_type": "image/svg+xml", "file_name": "harbour.svg", "size": 392},
-            {"url": f"{files}/opening-hours.txt", "content_type": "text/plain", "file_name": "hours.txt", "size": 61000},
-        ],
-    )
+    message = chat.met().hears_from_agent("attachments")
     image = message.get_by_role("img", name="harbour.svg")
     expect(image).to_have_js_property("complete", True)
     assert image.evaluate("image => image.naturalWidth") > 0
-    link = message.get_by_role("link", name="hours.txt")
-    expect(link).to_have_attribute("href", f"{files}/opening-hours.txt")
-    expect(message).to_contain_text("61 kB")
+    link = message.get_by_role("link", name="opening-hours.txt")
+    expect(link).to_have_attribute("href", re.compile(re.escape(f"{chat.demo.url}/sandbox/files/opening-hours.txt?")))
+    expect(message).to_contain_text("text/plain, 61 bytes")
+
+
+def test_a_file_without_type_and_size_is_told_by_its_name(chat: Chat) -> None:
+    chat.met().demo.faults(link_seconds=3600)
+    with_type = chat.hears_from_agent("attachments")
+    url = with_type.get_by_role("img").get_attribute("src")
+    message = chat.hears(type="text", text="Bare", attachments=[{"url": url}, {"url": url, "size": "many"}])
+    expect(message.get_by_role("img", name="harbour.svg")).to_have_count(2)
+    other = chat.hears(type="text", attachments={"url": "https://example.com/a%20b.pdf?X-Amz-Expires=900"})
+    expect(other.get_by_role("link", name="a b.pdf")).to_be_visible()
+
+
+def test_an_image_whose_link_is_dead_is_told_in_words(new_chat: Callable[..., Chat]) -> None:
+    chat = new_chat().met()
+    chat.demo.faults(webhook="dead_links")
+    message = chat.hears_from_agent("attachments")
+    expect(message).to_contain_text("links to files die after 15 minutes")
+    with chat.page.expect_popup() as opened:
+        message.get_by_role("link", name="opening-hours.txt").click()
+    expect(opened.value.locator("body")).to_contain_text("Request has expired")
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        ({"text": "One plain string"}, "One plain string"),
+        ({"text": ["One", "two"], "author": {"odd": 1}}, "two"),
+        ({"text": "", "attachments": []}, "Message of type “text”"),
+        ({"text": 5, "csr_name": 7}, "5"),
+        ({"text": ["Extra fields"], "waitTime": 1, "nested": {"a": [1]}}, "Extra fields"),
+    ],
+    ids=str,
+)
+def test_case_17_a_text_is_shown_however_it_is_written(chat: Chat, body: dict[str, Any], shown: str) -> None:
+    message = chat.met().hears(type="text", **body)
+    expect(message).to_contain_text(shown)
+    expect(message).not_to_contain_text("[object")
 
 
 def test_a_menu_choice_is_shown_as_its_text_and_posted_back_as_its_payload(chat: Chat) -> None:
@@ -355,14 +396,233 @@ def test_nothing_from_outside_becomes_html_or_runs(chat: Chat) -> None:
     assert chat.page.locator("main img, main script").count() == 0
 
 
-def test_a_message_that_comes_twice_is_shown_once(chat: Chat) -> None:
+def test_a_message_that_comes_twice_is_shown_once_however_it_is_written(chat: Chat) -> None:
     chat.met()
-    # Not alike to the byte: LCH itself stops those.
-    for author in ("bot", "agent"):
-        chat.demo.dms_says(chat.customer_id, type="text", text=["Only once"], message_id="the-same", author=author)
+    body = {"type": "text", "text": ["Only once"], "message_id": "the-same", "nested": {"a": 1, "b": [{"c": 2, "d": 3}]}}
+    again = {**dict(reversed(body.items())), "nested": {"b": [{"d": 3, "c": 2}], "a": 1}}
+    for each in (body, again):
+        chat.demo.dms_says(chat.customer_id, **each)
     chat.hears(type="text", text=["Afterwards"])
     expect(chat.log).to_contain_text("Afterwards")
     expect(chat.log.get_by_text("Only once")).to_have_count(1)
+
+
+def test_messages_that_use_an_id_again_are_all_shown(chat: Chat) -> None:
+    chat.met()
+    for text in ("One", "Two", "Three"):
+        chat.hears(type="text", text=[text], message_id=1)
+    chat.hears(type="menu", title="Four", items=[], message_id=1)
+    chat.page.reload()
+    expect(chat.log.locator(".theirs")).to_have_count(4)
+
+
+# A menu is answered once
+
+
+MENU = {
+    "type": "menu",
+    "title": "Which one?",
+    "items": [{"text": "First", "payload": "1st"}, {"text": "Second", "payload": "2nd"}],
+}
+CAROUSEL = {
+    "type": "carousel",
+    "items": [{"title": "One", "items": MENU["items"]}, {"title": "Two", "items": [{"text": "Third", "payload": "3rd"}]}],
+}
+
+
+def posted_once(chat: Chat, text: str) -> None:
+    """Of all that was clicked, DMS got one post."""
+    chat.say("and now a text")
+    posts = chat.rows("post", " text")
+    expect(chat.log.locator(".ours").last).to_contain_text("✓Sent")
+    expect(posts).to_have_count(2)
+    ((_, facts),) = chat.json_of(posts.first).items()
+    assert facts["request"]["body"]["postback"] == text
+
+
+@pytest.mark.parametrize("body", [MENU, CAROUSEL], ids=["case-13 menu", "case-13 carousel"])
+def test_a_menu_is_answered_once(chat: Chat, body: dict[str, Any]) -> None:
+    message = chat.met().hears(**body)
+    buttons = message.locator("button.choice")
+    buttons.nth(1).click()
+    expect(message.locator("button.choice:enabled")).to_have_count(0)
+    expect(message.locator("button.choice.chosen")).to_have_text("Second")
+    # A script is faster than any person: two clicks in one turn, on two buttons, enabled or not.
+    buttons.evaluate_all("buttons => buttons.forEach((button) => button.click())")
+    posted_once(chat, "2nd")
+
+
+@pytest.mark.parametrize("how", ["dblclick", "two buttons", "held Enter", "Enter and Space"])
+def test_case_13_no_way_of_pressing_answers_twice(chat: Chat, how: str) -> None:
+    chat.demo.faults(dms="slow", delay_seconds=0.3)
+    message = chat.met().hears(**MENU)
+    first = message.get_by_role("button", name="First")
+    keyboard = chat.page.keyboard
+    if how == "dblclick":
+        first.dblclick()
+    elif how == "two buttons":
+        message.locator("button.choice").evaluate_all("all => all.forEach((button) => button.click())")
+    else:
+        first.focus()
+        keyboard.down("Enter")
+        if how == "held Enter":
+            keyboard.down("Enter")
+            keyboard.down("Enter")
+        keyboard.up("Enter")
+        keyboard.press("Space")
+        chat.box.fill("")
+    posted_once(chat, "1st")
+
+
+def test_case_13_a_menu_stays_answered_after_a_reload(chat: Chat) -> None:
+    message = chat.met().hears(**MENU)
+    message.get_by_role("button", name="First").click()
+    expect(chat.log.locator(".ours").last).to_contain_text("✓Sent")
+    chat.page.reload()
+    expect(chat.connection).to_contain_text("Connected")
+    expect(chat.log.locator("button.choice")).to_have_count(2)
+    expect(chat.log.locator("button.choice:enabled")).to_have_count(0)
+    expect(chat.log.locator("button.choice.chosen")).to_have_text("First")
+
+
+def test_each_menu_is_answered_for_itself_and_words_do_not_answer_it(chat: Chat) -> None:
+    chat.met()
+    older, newer = chat.hears(**MENU), chat.hears(**MENU)
+    newer.get_by_role("button", name="First").click()
+    expect(newer.locator("button.choice:enabled")).to_have_count(0)
+    expect(older.locator("button.choice:enabled")).to_have_count(2)
+    chat.say("the second, please")
+    expect(older.locator("button.choice:enabled")).to_have_count(2)
+    older.get_by_role("button", name="Second").click()
+    expect(older.locator("button.choice:enabled")).to_have_count(0)
+
+
+@pytest.mark.parametrize("ended_by", ["agent", "customer"])
+def test_case_13_nothing_is_chosen_or_said_again_after_the_end(chat: Chat, ended_by: str) -> None:
+    menu, cards = chat.met().hears(**MENU), chat.hears(**CAROUSEL)
+    link = chat.hears(type="link_button", title="Terms", label="Read them", url="https://example.com/terms")
+    chat.demo.faults(dms="400", times=1)
+    failed = chat.say("Is this still there?")
+    expect(failed).to_contain_text("Not sent")
+    if ended_by == "agent":
+        chat.hears(type="csr_end_session")
+    else:
+        chat.page.get_by_role("button", name="End chat").click()
+    expect(chat.box).to_be_hidden()
+    for message in (menu, cards):
+        expect(message.locator("button.choice:enabled")).to_have_count(0)
+    expect(failed.get_by_role("button", name="Send again")).to_be_disabled()
+    expect(link.get_by_role("link", name="Read them")).to_be_visible()
+    late = chat.hears(**MENU)
+    expect(late.locator("button.choice:enabled")).to_have_count(0)
+    chat.page.reload()
+    expect(chat.log.locator("button.choice")).to_have_count(7)
+    expect(chat.log.locator("button.choice:enabled")).to_have_count(0)
+
+
+def test_an_end_that_failed_leaves_the_menus_alive(chat: Chat) -> None:
+    menu = chat.met().hears(**MENU)
+    chat.demo.faults(dms="400", times=1)
+    chat.page.get_by_role("button", name="End chat").click()
+    expect(chat.log.locator(".announcement")).to_contain_text("Not sent")
+    expect(chat.box).to_be_visible()
+    expect(menu.locator("button.choice:enabled")).to_have_count(2)
+
+
+@pytest.mark.parametrize("then", ["the same", "another", "send again"])
+def test_case_13_a_choice_that_failed_can_be_chosen_again(chat: Chat, then: str) -> None:
+    menu = chat.met().hears(**MENU)
+    first, second = (menu.get_by_role("button", name=name) for name in ("First", "Second"))
+    chat.demo.faults(dms="400", times=1)
+    first.click()
+    expect(chat.log.locator(".ours")).to_contain_text("Not sent")
+    expect(menu.locator("button.choice:enabled")).to_have_count(2)
+    expect(menu.locator("button.choice.chosen")).to_have_count(0)
+    if then == "send again":
+        chat.log.get_by_role("button", name="Send again").click()
+    else:
+        (first if then == "the same" else second).click()
+    # What failed has made way: only one "Send again" could ever answer the menu.
+    expect(chat.log.locator(".ours")).to_have_count(1)
+    expect(chat.log.locator(".ours")).to_contain_text("✓Sent")
+    expect(menu.locator("button.choice:enabled")).to_have_count(0)
+    expect(menu.locator("button.choice.chosen")).to_have_text("Second" if then == "another" else "First")
+
+
+def test_a_choice_without_a_connection_waits_and_is_made_once(new_chat: Callable[..., Chat]) -> None:
+    chat = new_chat().met()
+    menu = chat.hears(**MENU)
+    chat.page.context.set_offline(True)
+    expect(chat.connection).to_contain_text("Reconnecting")
+    menu.get_by_role("button", name="First").click()
+    expect(chat.log.locator(".ours")).to_contain_text("Waiting for the connection")
+    expect(menu.locator("button.choice:enabled")).to_have_count(0)
+    chat.page.context.set_offline(False)
+    expect(chat.log.locator(".ours")).to_contain_text("✓Sent")
+    posted_once(chat, "1st")
+
+
+def fake_hook(page: Page, script: str) -> None:
+    """Puts a hook of our own in the place of LCH: `(message, acknowledge, told) => …`, in JavaScript."""
+    page.add_init_script(
+        """window.io = () => {
+          const handlers = {};
+          const told = (name, ...args) => (handlers[name] ?? []).forEach((handler) => handler(...args));
+          const socket = {
+            connected: false, active: true, sendBuffer: [], id: "fake",
+            io: { engine: { transport: { name: "fake" }, once() {} } },
+            on: (name, handler) => (handlers[name] ??= []).push(handler),
+            timeout: () => socket, disconnect() {}, connect() {},
+            emit: (event, message, answered) => (EMIT)(message, (...answer) => answered(null, ...answer), told),
+          };
+          socket.volatile = socket;
+          setTimeout(() => { socket.connected = true; told("connect"); });
+          window.fakeTold = told;
+          return socket;
+        };
+        Object.defineProperty(window, "io", { value: window.io, writable: false });""".replace("EMIT", script)
+    )
+
+
+@pytest.mark.parametrize(
+    ("script", "says"),
+    [
+        (
+            "(message, acknowledge, told) => told('serverError', 'Error forwarding request to external API')",
+            "Error forwarding",
+        ),
+        (
+            "(message, acknowledge, told) => { acknowledge();"
+            " told('serverError', 'Error forwarding request to external API'); }",
+            "Error forwarding",
+        ),
+        (
+            "(message, acknowledge, told) => told('serverError', 'Error forwarding request to external API',"
+            " { status: 'failed', message_id: message.message_id, dms_status: 400, error: 'Refused' })",
+            "Refused",
+        ),
+        ("(message, acknowledge) => acknowledge({ status: 'rejected', error: 'too many' })", "too many"),
+    ],
+    ids=["no acknowledgement", "an empty one, then serverError", "serverError that names it", "rejected"],
+)
+def test_case_13_whatever_hook_says_that_a_choice_failed_makes_it_choosable(
+    demo: Demo, open_page: Callable[..., Page], complaints: list[str], script: str, says: str
+) -> None:
+    page = open_page()
+    fake_hook(page, script)
+    chat = Chat(page, demo, f"page-{next(_numbers)}").open()
+    page.evaluate("body => fakeTold('serverMessage', body)", MENU)
+    chat.log.get_by_role("button", name="First").click()
+    expect(chat.log.locator(".ours")).to_contain_text(f"Not sent: {says}")
+    expect(chat.log.locator("button.choice:enabled")).to_have_count(2)
+
+
+def test_the_wire_log_names_what_the_hook_ignored(demo: Demo, open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    fake_hook(page, "(message, acknowledge) => acknowledge({ status: 'sent', ignored: ['timestamp', 'mood'] })")
+    chat = Chat(page, demo, f"page-{next(_numbers)}").open()
+    chat.say("hello")
+    expect(chat.rows("event", "clientMessage text")).to_contain_text("ack sent, ignored: timestamp, mood")
 
 
 # What the customer does
@@ -387,6 +647,15 @@ def test_a_file_can_be_attached_by_its_address_and_only_by_a_web_address(chat: C
     expect(chat.log.locator(".ours")).to_contain_text("https://example.com/photo.png")
     row = chat.rows("event", "clientMessage text").last
     assert chat.json_of(row)["arguments"][0]["attachments"] == [{"url": "https://example.com/photo.png"}]
+
+
+def test_a_held_key_ends_the_conversation_and_does_not_start_another(chat: Chat) -> None:
+    chat.met().hears(type="text", text=["Still to be read"])
+    chat.page.get_by_role("button", name="End chat").focus()
+    for _ in range(3):
+        chat.page.keyboard.down("Enter")
+    expect(chat.page.get_by_role("button", name="Start a new conversation")).to_be_focused()
+    expect(chat.log).to_contain_text("Still to be read")
 
 
 def test_the_customer_ends_the_conversation_and_starts_another(chat: Chat) -> None:
@@ -538,6 +807,21 @@ def test_the_page_says_what_is_missing_where_it_stands_alone(
     expect(chat.log).to_contain_text("I am Robin")
 
 
+def test_a_customer_whose_id_is_a_number_speaks_with_the_number(demo: Demo, open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    fake_hook(page, "(message, acknowledge) => acknowledge({ status: 'sent', dms_status: 200 })")
+    chat = Chat(page, demo, "customer-1").open()
+    page.get_by_label("Customer", exact=True).select_option(label="Dana Weiss (200)")
+    for _ in range(2):
+        chat.say("hello")
+        assert chat.json_of(chat.rows("event", "clientMessage text").last)["arguments"][0]["customer_id"] == 200
+        page.evaluate("fakeTold('serverMessage', { type: 'text', customer_id: '200', text: 'Answered' })")
+        expect(chat.log.locator(".theirs").last).to_contain_text("Answered")
+        # The address, after which the customer is known again, has no types.
+        page.reload()
+    expect(chat.log.locator(".message")).to_have_count(4)
+
+
 # Beside the chat
 
 
@@ -577,6 +861,37 @@ def test_faults_are_set_in_plain_words_and_taken_back(chat: Chat) -> None:
     expect(chat.say("one")).to_contain_text("Not sent: DMS answered 500")
     expect(badge).to_have_text("none")
     expect(chat.say("two")).to_contain_text("✓Sent")
+
+
+def test_the_panels_offer_all_that_the_sandbox_can_do(chat: Chat) -> None:
+    def values(name: str) -> list[str]:
+        found: list[str] = chat.page.locator(f"select[name={name}] option").evaluate_all(
+            "all => all.map((one) => one.value)"
+        )
+        return found
+
+    assert sorted(values("dms")) == sorted(DMS_FAULTS)
+    assert sorted(values("webhook")) == sorted(WEBHOOK_FAULTS)
+    chat.met().page.get_by_text("The agent says…").click()
+    for button in chat.page.locator("#say-kinds button").all():
+        chat.page.locator("#say-status").evaluate("node => { node.textContent = ''; }")
+        button.click()
+        expect(chat.page.locator("#say-status")).to_contain_text("200")
+    # All kinds but "text", which has a field of its own.
+    assert chat.page.locator("#say-kinds button").count() == len(KINDS) - 1
+
+
+def test_faults_of_dms_are_set_and_seen_at_the_page(chat: Chat) -> None:
+    chat.met().page.locator("#faults > summary").click()
+    chat.page.get_by_label("When DMS answers, it…").select_option("uses each message_id again")
+    chat.page.get_by_label("Links to files die after").fill("2")
+    chat.page.get_by_role("button", name="Apply").click()
+    expect(chat.page.locator("#faults-badge")).to_have_text("DMS uses each message_id again; links die after 2 s")
+    chat.say("help")
+    expect(chat.log.get_by_text("Anything else I repeat")).to_have_count(1)
+    expect(chat.log.get_by_text("the message_id of the one before")).to_have_count(2)
+    chat.page.get_by_role("button", name="No faults").click()
+    expect(chat.page.locator("#faults-badge")).to_have_text("none")
 
 
 def test_the_agent_can_be_made_to_say_something(chat: Chat) -> None:

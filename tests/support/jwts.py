@@ -16,11 +16,10 @@ _HASHES = {"HS256": hashlib.sha256, "HS384": hashlib.sha384, "HS512": hashlib.sh
 
 
 def mint(*, secret: str = SECRET, algorithm: str = "HS256", without: tuple[str, ...] = (), **claims: Any) -> str:
-    """A token as DMS sends it: `iss`, `iat` now and `exp` 30 s later, `claims` over them, and `without` some."""
-    now = int(time.time())
-    all_claims = {"iss": ISSUER, "iat": now, "exp": now + 30, **claims}
+    """A token as DMS sends it: `iss` and `iat` now, `claims` over them, and `without` some."""
+    all_claims = {"iss": ISSUER, "iat": int(time.time()), **claims}
     for name in without:
-        del all_claims[name]
+        all_claims.pop(name, None)
     signed = f"{_encode({'typ': 'JWT', 'alg': algorithm})}.{_encode(all_claims)}"
     if algorithm == "none":
         return f"{signed}."

@@ -30,7 +30,7 @@ def now() -> int:
 
 
 def customers(**claims: Any) -> str:
-    return mint(**{"secret": CUSTOMERS, "without": ("iss",), "sub": "c1", **claims})
+    return mint(**{"secret": CUSTOMERS, "without": ("iss",), "sub": "c1", "exp": now() + 30, **claims})
 
 
 def finding(token: str, check: str, settings: Settings = SETTINGS) -> Finding:

@@ -17,6 +17,7 @@ def test_there_is_no_fault_at_first() -> None:
         "retry_after_seconds": 1,
         "times": None,
         "webhook": "none",
+        "link_seconds": 900,
     }
     assert answer_under(faults.take(), moved_to="/") is None
 
@@ -67,6 +68,9 @@ def test_who_asked_to_be_told_is_told_of_each_set() -> None:
         ({"retry_after_seconds": 1.5}, "retry_after_seconds"),
         ({"retry_after_seconds": -1}, "retry_after_seconds"),
         ({"times": 0}, "times"),
+        ({"link_seconds": 0}, "link_seconds"),
+        ({"link_seconds": 7 * 24 * 3600 + 1}, "link_seconds"),
+        ({"link_seconds": None}, "link_seconds"),
         ({"times": True}, "times"),
         ({"dms": "refused", "times": 1}, "refused"),
         ({"dsm": "503"}, "only fields are dms"),
@@ -81,9 +85,9 @@ def test_what_is_no_fault_is_refused_in_words_and_changes_nothing(fields: dict[s
 
 
 @pytest.mark.parametrize("name", DMS_FAULTS)
-def test_every_dms_fault_but_none_and_slow_takes_the_place_of_the_answer(name: str) -> None:
+def test_every_dms_fault_but_three_takes_the_place_of_the_answer(name: str) -> None:
     answer = answer_under(FaultState(dms=name), moved_to="/moved")
-    assert (answer is None) is (name in ("none", "slow"))
+    assert (answer is None) is (name in ("none", "slow", "gateway"))
 
 
 @pytest.mark.parametrize("name", WEBHOOK_FAULTS)

@@ -21,7 +21,9 @@ TEXT = {"type": "text", "customer_id": "c1", "message_id": 1, "text": ["Hello"]}
         {"type": "text", "customer_id": "c1", "message_id": 1},
         {"type": "typing_indicator", "customer_id": "c1"},
         {"type": "customer_end_session", "customer_id": "c1", "customer_name": "Ada", "message_id": 2},
-        {"type": "a type of the future", "customer_id": "c1"},
+        {**TEXT, "customer_id": 200},
+        {**TEXT, "customer_id": 200.5, "message_id": 0},
+        {**TEXT, "customer_id": 10**400, "message_id": 10**400},
     ],
 )
 def test_what_the_contract_knows_is_taken(body: dict[str, Any]) -> None:
@@ -39,7 +41,11 @@ def test_what_the_contract_knows_is_taken(body: dict[str, Any]) -> None:
         ({**TEXT, "type": ""}, "type"),
         ({"type": "text", "message_id": 1}, "customer_id"),
         ({**TEXT, "customer_id": None}, "customer_id"),
-        ({**TEXT, "customer_id": 7}, "customer_id"),
+        ({**TEXT, "customer_id": True}, "customer_id"),
+        ({**TEXT, "customer_id": ["c1"]}, "customer_id"),
+        ({**TEXT, "customer_id": float("nan")}, "customer_id"),
+        ({"type": "a type of the future", "customer_id": "c1"}, "'a type of the future'"),
+        ({"type": "menu", "customer_id": "c1"}, "'menu'"),
         ({"type": "text", "customer_id": "c1", "text": ["Hello"]}, "message_id"),
         ({**TEXT, "message_id": None}, "message_id"),
         ({**TEXT, "message_id": True}, "message_id"),
@@ -58,6 +64,14 @@ def test_anything_else_is_refused_in_words(body: object, named: str) -> None:
     with pytest.raises(RefusedError, match=named) as refused:
         check_body(body)
     assert refused.value.status == 400
+
+
+def test_a_dms_that_was_taught_more_takes_other_types_and_fields_and_still_checks_those_it_knows() -> None:
+    check_body({"type": "hologram", "customer_id": "c1", "beam": [1]}, takes_unknown=True)
+    with pytest.raises(RefusedError, match="customer_id"):
+        check_body({"type": "hologram", "beam": [1]}, takes_unknown=True)
+    with pytest.raises(RefusedError, match="text"):
+        check_body({**TEXT, "text": "Hello", "timestamp": 1}, takes_unknown=True)
 
 
 def test_eight_fields_are_known() -> None:

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from lchook.sandbox.bodies import FILES, KINDS, webhook_body
+from lchook.sandbox.bodies import AGENT_LEFT, KINDS, webhook_body
+from lchook.sandbox.files import FILES
 from lchook.sandbox.script import MOST_CONVERSATIONS, Script
 
 
-def text(*words: str, customer_id: str = "c1", **fields: Any) -> dict[str, Any]:
+def text(*words: str, customer_id: str | int = "c1", **fields: Any) -> dict[str, Any]:
     return {"type": "text", "customer_id": customer_id, "message_id": 1, "text": list(words), **fields}
 
 
@@ -20,7 +21,8 @@ def types(script: Script, message: dict[str, Any]) -> list[str]:
 
 
 def said(script: Script, message: dict[str, Any]) -> str:
-    return " ".join(line for step in script.answers(message) for line in step.body.get("text", []))
+    texts = [step.body.get("text", []) for step in script.answers(message)]
+    return " ".join(each if isinstance(each, str) else " ".join(each) for each in texts)
 
 
 @pytest.fixture
@@ -62,7 +64,7 @@ def test_the_bot_grants_a_wish_after_typing(greeted: Script, wish: str, type_: s
 
 @pytest.mark.parametrize("wish", ["attachment", "file"])
 def test_an_attachment_is_a_text_with_files_that_the_page_serves(greeted: Script, wish: str) -> None:
-    body = greeted.answers(text(wish), files_url="https://example.com/files")[-1].body
+    body = greeted.answers(text(wish), link=lambda name: f"https://example.com/files/{name}")[-1].body
     assert body["type"] == "text"
     assert [attachment["url"] for attachment in body["attachments"]] == [
         f"https://example.com/files/{name}" for name in FILES
@@ -95,6 +97,7 @@ def test_anything_else_is_echoed_with_a_hint(greeted: Script) -> None:
 def test_an_agent_takes_over_and_answers_everything_until_bye(greeted: Script) -> None:
     hand_over = greeted.answers(text("agent"))
     assert [step.body["type"] for step in hand_over][-3:] == ["wait_time", "typing_indicator", "text"]
+    assert isinstance(hand_over[3].body["text"], str), "the queue speaks in a plain string"
     bot, agent = hand_over[1].body["csr_name"], hand_over[-1].body["csr_name"]
     assert bot != agent
 
@@ -103,6 +106,49 @@ def test_an_agent_takes_over_and_answers_everything_until_bye(greeted: Script) -
 
     assert types(greeted, text("bye"))[-2:] == ["text", "csr_end_session"]
     assert types(greeted, text("hello again"))[-1] == "menu"
+
+
+def test_an_agent_who_leaves_says_so_in_words_only_and_the_bot_is_back(greeted: Script) -> None:
+    greeted.answers(text("agent"))
+    steps = greeted.answers(text("leave"))
+    assert [step.body["type"] for step in steps] == ["typing_indicator", "text", "typing_indicator", "text"]
+    assert steps[1].body["text"] == AGENT_LEFT
+    assert steps[-1].body["author"] == "bot"
+    assert types(greeted, text("menu"))[-1] == "menu"
+
+
+@pytest.mark.parametrize(
+    ("answer", "answered"),
+    [
+        (text("1. I will wait", postback="wait"), "keep your place"),
+        (text("Yes, I'll wait."), "keep your place"),
+        (text("1"), "keep your place"),
+        (text("Call me back", postback="call me back"), "call you back"),
+        (text("menu"), "call you back"),
+    ],
+    ids=["chosen", "in words", "by number", "the other", "anything else"],
+)
+def test_a_queue_asks_with_a_menu_and_takes_an_answer_in_words(
+    greeted: Script, answer: dict[str, Any], answered: str
+) -> None:
+    asked = [step.body for step in greeted.answers(text("queue"))]
+    assert [body["type"] for body in asked] == ["typing_indicator", "text", "typing_indicator", "menu"]
+    assert isinstance(asked[1]["text"], str)
+    assert answered in said(greeted, answer)
+    assert types(greeted, text("menu"))[-1] == "menu"
+
+
+def test_only_the_bot_is_named_by_author_every_time(greeted: Script) -> None:
+    assert greeted.answers(text("hello"))[-1].body["author"] == "bot"
+    hand_over = greeted.answers(text("agent"))[-1].body
+    later = greeted.answers(text("hello"))[-1].body
+    assert (hand_over["author"], "author" in later, later["csr_name"]) == ("agent", False, hand_over["csr_name"])
+
+
+def test_who_speaks_with_a_number_is_answered_with_the_number_and_with_its_digits(script: Script) -> None:
+    ids = [step.body["customer_id"] for _ in range(2) for step in script.answers(text("hello", customer_id=200))]
+    assert ids == [200, 200, "200", "200", 200, 200]
+    assert types(script, text("hello", customer_id="200")) == ["typing_indicator", "text"], "the same customer"
 
 
 def test_the_end_of_the_session_by_the_customer_is_not_answered_and_forgets(greeted: Script) -> None:

@@ -17,12 +17,15 @@ const DEFAULT_CONFIG = { hook: "", customers: [{ customer_id: "", customer_name:
 
 const wire = new Wire();
 const view = new ConversationView({
-  choose: (_item, { text, payload }) => {
-    send({ type: "text", text: [String(payload)], postback: payload }, text);
+  choose: (item, { text, payload, index }) => {
+    if (!connection) return;
+    showNotice("");
+    const message = shaped({ type: "text", text: [String(payload)], postback: payload });
+    deliver(connection.conversation.choose(item, index, message, text));
     composer.focus();
   },
   sayAgain: (item) => {
-    connection.deliver(connection.conversation.sayAgain(item));
+    deliver(connection.conversation.sayAgain(item));
     composer.focus();
   },
 });
@@ -32,13 +35,21 @@ const composer = new Composer({
 });
 let connection = null;
 
-/** Sends a message of the current customer, shaped as LCC shapes it. */
-function send(fields, label = null) {
+/** Sends a message of the current customer. */
+function send(fields) {
   if (!connection) return;
-  const { type, ...rest } = fields;
   showNotice("");
-  const message = { type, ...connection.conversation.customer, message_id: newMessageId(), ...rest };
-  connection.deliver(connection.conversation.say(message, label));
+  deliver(connection.conversation.say(shaped(fields)));
+}
+
+/** A message as LCC shapes it. */
+function shaped({ type, ...rest }) {
+  return { type, ...connection.conversation.customer, message_id: newMessageId(), ...rest };
+}
+
+/** An item of the conversation, or null where there was nothing to say. */
+function deliver(item) {
+  if (item) connection.deliver(item);
 }
 
 /** Chats as this customer from now on, on a connection of its own. */
@@ -46,7 +57,7 @@ function chatAs(hook, customer) {
   connection?.close();
   const conversation = new Conversation(customer);
   const isCurrent = () => connection === null || connection.conversation === conversation;
-  byId("chat-title").textContent = customer.customer_name || customer.customer_id || "Somebody without a name";
+  byId("chat-title").textContent = customer.customer_name || String(customer.customer_id) || "Somebody without a name";
   conversation.onchange = (what, item) => {
     if (!isCurrent()) return;
     view.changed(what, item);
@@ -135,6 +146,10 @@ async function readConfig() {
   return null;
 }
 
+document.addEventListener("keydown", (event) => {
+  // A key that is held presses a button once, and not what has taken its place since.
+  if (event.repeat && event.key === "Enter" && event.target.closest?.("button")) event.preventDefault();
+});
 for (const button of document.querySelectorAll("[data-view-choice]")) {
   button.addEventListener("click", () => showView(button.dataset.viewChoice));
 }

@@ -22,7 +22,7 @@ export class Connection {
     this._typedAt = 0;
     const { customer_id } = conversation.customer;
     // forceNew: a connection of its own, so that closing it closes it, whoever comes next.
-    this.socket = io(hook || window.location.origin, { auth: { customer_id, session }, forceNew: true });
+    this.socket = io(hook || window.location.origin, { auth: { customer_id: String(customer_id), session }, forceNew: true });
     this._listen();
     told.state({ state: "connecting", text: "Connecting…" });
   }
@@ -108,6 +108,12 @@ export class Connection {
     socket.on("serverError", (text, detail) => {
       const row = this._wire.event("to_customer", "serverError", null, detail === undefined ? [text] : [text, detail]);
       row.received("received");
+      const item = this.conversation.blamed(detail ?? null);
+      if (item) {
+        // What an acknowledgement without an outcome says later is no better news.
+        this._attempts.delete(item.key);
+        this.conversation.update(item, failure(detail && typeof detail === "object" ? detail : { error: detail ?? text }));
+      }
       this._told.serverError(text, detail);
     });
   }
@@ -121,9 +127,13 @@ export class Connection {
 
 /** What an acknowledgement says. A hook that acknowledges without an outcome, as the Node program's, has at least taken it. */
 function readOutcome(outcome) {
-  if (outcome?.status !== "failed" && outcome?.status !== "rejected") return { state: "sent", reason: null };
+  if (outcome?.status === "failed" || outcome?.status === "rejected") return failure(outcome);
+  return { state: "sent", reason: null, confirmed: outcome?.status === "sent" };
+}
+
+function failure(outcome) {
   const status = outcome.dms_status ? `DMS answered ${outcome.dms_status}` : "";
   const error = typeof outcome.error === "string" ? outcome.error : "";
   const reason = error.includes(String(outcome.dms_status)) || !status ? error : [error, status].filter(Boolean).join("; ");
-  return { state: "failed", reason: reason || `LCH says "${outcome.status}" and no more` };
+  return { state: "failed", reason: reason || `the hook says "${outcome.status ?? "error"}" and no more` };
 }

@@ -21,8 +21,9 @@ export function newMessageId() {
 }
 
 /**
- * Items: {key, kind: "out", at, message, label, state, reason, triedAt} with state waiting, sending, sent or failed;
- *        {key, kind: "in", at, payload, chosen}.
+ * Items: {key, kind: "out", at, message, label, chosen, state, reason, triedAt, confirmed} with state waiting, sending, sent
+ *        or failed; chosen {key, index} where it is a choice: the item it is from, and the button there;
+ *        {key, kind: "in", at, payload}.
  * `onchange(what, item)` is told "added", "changed", "removed" or "cleared".
  */
 export class Conversation {
@@ -52,7 +53,8 @@ export class Conversation {
   /** The id under which LCH answers us: for a person without a name it is one that LCH chose. */
   get answeredAs() {
     if (this.customer.customer_id !== "") return this.customer.customer_id;
-    const last = this.items.findLast((item) => item.kind === "in" && typeof item.payload?.customer_id === "string");
+    const isId = (id) => typeof id === "string" || typeof id === "number";
+    const last = this.items.findLast((item) => item.kind === "in" && isId(item.payload?.customer_id));
     return last ? last.payload.customer_id : "";
   }
 
@@ -62,14 +64,46 @@ export class Conversation {
   }
 
   /** A message of ours. `label` is what the screen says where that is not the text, as with a menu choice. */
-  say(message, label = null) {
-    return this._add({ kind: "out", message, label, state: "waiting", reason: null, triedAt: null });
+  say(message, label = null, chosen = null) {
+    return this._add({ kind: "out", message, label, chosen, state: "waiting", reason: null, triedAt: null });
   }
 
-  /** Says a failed message again, under a new id: LCH answers a repeated id with the first outcome. */
+  /** Chooses from a menu or carousel: once, and not after the end. Null where that is over; a failed choice makes way. */
+  choose(item, index, message, label) {
+    if (!this.choices().isOpen(item)) return null;
+    const failed = this.items.filter((other) => other.chosen?.key === item.key);
+    failed.forEach((other) => this._remove(other));
+    return this.say(message, label, { key: item.key, index });
+  }
+
+  /** Which menus may be chosen from, and what was chosen: {isOpen(item), chosenIndex(item)}. */
+  choices() {
+    const made = new Map();
+    for (const { chosen, state } of this.items) if (chosen && state !== "failed") made.set(chosen.key, chosen.index);
+    const ended = this.endedBy !== null;
+    return { isOpen: ({ key }) => !ended && !made.has(key), chosenIndex: ({ key }) => made.get(key) ?? null };
+  }
+
+  /**
+   * Says a failed message again, under a new id: LCH answers a repeated id with the first outcome. Null where it has been
+   * said, and after the end: a message would begin a new conversation.
+   */
   sayAgain(item) {
+    if (this.endedBy !== null || item.state !== "failed" || !this.items.includes(item)) return null;
     this._remove(item);
-    return this.say({ ...item.message, message_id: newMessageId() }, item.label);
+    return this.say({ ...item.message, message_id: newMessageId() }, item.label, item.chosen ?? null);
+  }
+
+  /**
+   * Which message of ours a serverError is about, or null. A hook that gives outcomes names it; of one that gives none, as
+   * the Node program, it is the last message whose outcome is open.
+   */
+  blamed(detail) {
+    const ours = this.items.filter((item) => item.kind === "out");
+    if (detail !== null && typeof detail === "object") {
+      return ours.findLast((item) => item.message.message_id === detail.message_id && !item.confirmed) ?? null;
+    }
+    return ours.findLast((item) => item.state === "sending" || (item.state === "sent" && !item.confirmed)) ?? null;
   }
 
   update(item, changes) {
@@ -77,15 +111,17 @@ export class Conversation {
     this._changed("changed", item);
   }
 
-  /** Takes what LCH delivered. False where this message_id has been here before. */
+  /** Takes what LCH delivered. False for a repeat: the same message_id with the same content. */
   receive(payload) {
+    const passing = PASSING.has(payload?.type);
     const id = payload?.message_id;
-    if (typeof id === "string" || typeof id === "number") {
-      const seenAs = JSON.stringify(id);
+    if (!passing && (typeof id === "string" || typeof id === "number")) {
+      // The same id with other content is another message.
+      const seenAs = `${JSON.stringify(id)} ${digest(canonical(payload))}`;
       if (this._seenIds.has(seenAs)) return false;
       this._seenIds.add(seenAs);
     }
-    if (!PASSING.has(payload?.type)) this._add({ kind: "in", payload, chosen: null });
+    if (!passing) this._add({ kind: "in", payload });
     return true;
   }
 
@@ -122,6 +158,26 @@ export class Conversation {
     writeStored(this._place, { items: this.items, seenIds: [...this._seenIds].slice(-KEPT_IDS) });
     this.onchange(what, item);
   }
+}
+
+/** The value's JSON, whatever order its fields came in. */
+function canonical(value) {
+  const sorted = (_name, each) =>
+    each !== null && typeof each === "object" && !Array.isArray(each)
+      ? Object.fromEntries(Object.entries(each).sort(([one], [other]) => (one < other ? -1 : 1)))
+      : each;
+  return JSON.stringify(value, sorted);
+}
+
+/** A short stand-in for a text, to be stored: two 32-bit sums (FNV-1a, from two starts). */
+function digest(text) {
+  let [one, other] = [0x811c9dc5, 0x1b873593];
+  for (let index = 0; index < text.length; index += 1) {
+    const code = text.charCodeAt(index);
+    one = Math.imul(one ^ code, 0x01000193);
+    other = Math.imul(other ^ code, 0x85ebca6b);
+  }
+  return `${(one >>> 0).toString(36)}${(other >>> 0).toString(36)}`;
 }
 
 /** A stored value, or null where there is none or storage is switched off. */

@@ -19,7 +19,7 @@ export function setUpCustomers(customers, chatAs) {
     choice.value = String(known.indexOf(current));
   };
   const change = (customer) => {
-    let listed = known.find((one) => one.customer_id === customer.customer_id && one.customer_name === customer.customer_name);
+    let listed = known.find((one) => sameId(one, customer) && one.customer_name === customer.customer_name);
     if (!listed) known.push((listed = customer));
     const changed = listed !== current;
     current = listed;
@@ -52,8 +52,13 @@ export function setUpCustomers(customers, chatAs) {
   change(fromHash(known) ?? known[0]);
 }
 
+/** An id may be a number, and is a text in an address: LCH takes both for the same customer. */
+function sameId(one, other) {
+  return String(one.customer_id) === String(other.customer_id);
+}
+
 function label({ customer_id, customer_name }) {
-  return customer_id && customer_id !== customer_name ? `${customer_name} (${customer_id})` : customer_name || customer_id;
+  return customer_id && String(customer_id) !== customer_name ? `${customer_name} (${customer_id})` : customer_name || String(customer_id);
 }
 
 function toHash({ customer_id, customer_name }) {
@@ -66,5 +71,5 @@ function fromHash(known) {
   if (customer_id === null) return null;
   const customer_name = asked.get("name");
   if (customer_name !== null) return { customer_id, customer_name };
-  return known.find((one) => one.customer_id === customer_id) ?? { customer_id, customer_name: customer_id };
+  return known.find((one) => sameId(one, { customer_id })) ?? { customer_id, customer_name: customer_id };
 }

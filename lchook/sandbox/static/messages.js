@@ -1,7 +1,10 @@
 // Renders what DMS sends, one function a type. Everything in a payload comes from outside: it may be missing, of any
 // type, or hostile. Knows nothing of the connection.
 
-import { asJson, element, outsideLink, picture } from "../shared/dom.js";
+import { asJson, element, outsideLink, picture, webAddress } from "../shared/dom.js";
+
+// By its name, where no content type says it.
+const IMAGE_NAME = /\.(png|jpe?g|gif|webp|avif|svg)$/i;
 
 const RENDERERS = {
   text: renderText,
@@ -15,8 +18,16 @@ const RENDERERS = {
 // These are no one's words: they stand across the conversation instead of in a bubble.
 export const ANNOUNCEMENTS = new Set(["wait_time", "csr_end_session"]);
 
-/** The nodes for a payload. `choose({text, payload})` is called when the customer picks a menu item or a card's button. */
-export function renderPayload(payload, choose) {
+/**
+ * The nodes for a payload. `picked({text, payload, index})` is called when the customer picks a menu item or a card's button,
+ * the index-th button.choice of the message.
+ */
+export function renderPayload(payload, picked) {
+  let count = 0;
+  const choose = (item) => {
+    const index = count++;
+    return choice(item, (chosen) => picked({ ...chosen, index }));
+  };
   const known = payload !== null && typeof payload === "object" && Object.hasOwn(RENDERERS, payload.type);
   const nodes = known ? RENDERERS[payload.type](payload, choose) : [];
   // Of a known type, but with nothing in it that could be shown: better all of it than an empty bubble.
@@ -32,21 +43,36 @@ function renderText(payload) {
   const texts = list(payload.text).map(words).filter(Boolean);
   return [
     ...texts.map((text) => element("p", { class: "text" }, text)),
-    ...objects(payload.attachments).map(renderAttachment),
+    ...objects(list(payload.attachments)).map(renderAttachment),
   ];
 }
 
 function renderAttachment(attachment) {
-  const name = words(attachment.file_name) || "Attachment";
-  const facts = [words(attachment.content_type), fileSize(attachment.size)].filter(Boolean).join(", ");
+  const named = words(attachment.file_name) || nameIn(attachment.url);
+  const name = named || "Attachment";
+  const type = words(attachment.content_type);
+  const facts = [type, fileSize(attachment.size)].filter(Boolean).join(", ");
   const file = () =>
     element("p", { class: "file" }, outsideLink(attachment.url, name), facts && element("small", {}, ` ${facts}`));
-  if (!words(attachment.content_type).startsWith("image/")) return file();
+  if (!(type ? type.startsWith("image/") : IMAGE_NAME.test(named))) return file();
   const image = picture(attachment.url, name, { class: "attached-image" });
   if (image === null) return file();
   const figure = element("figure", { class: "figure" }, image, element("figcaption", {}, file()));
-  image.addEventListener("error", () => figure.prepend(element("small", {}, "The image cannot be shown here.")), { once: true });
+  const said = "The image cannot be shown here. DMS's links to files die after 15 minutes.";
+  image.addEventListener("error", () => figure.prepend(element("small", {}, said)), { once: true });
   return figure;
+}
+
+/** What the file is called in its address, or nothing. */
+function nameIn(url) {
+  const address = webAddress(url);
+  if (address === null) return "";
+  const last = new URL(address).pathname.split("/").at(-1);
+  try {
+    return decodeURIComponent(last);
+  } catch {
+    return last;
+  }
 }
 
 function renderMenu(payload, choose) {
@@ -54,7 +80,7 @@ function renderMenu(payload, choose) {
   return [
     title && element("p", { class: "text" }, title),
     element("ul", { class: "choices", "aria-label": title || "Choices" },
-      ...objects(payload.items).map((item) => element("li", {}, choice(item, choose)))),
+      ...objects(payload.items).map((item) => element("li", {}, choose(item)))),
   ].filter(Boolean);
 }
 
@@ -64,14 +90,14 @@ function renderCarousel(payload, choose) {
       picture(card.title_image_url, "", { class: "card-image" }),
       element("p", { class: "card-title" }, words(card.title)),
       words(card.sub_title) && element("p", { class: "card-sub" }, words(card.sub_title)),
-      element("div", { class: "card-choices" }, ...objects(card.items).map((item) => choice(item, choose)))));
+      element("div", { class: "card-choices" }, ...objects(card.items).map((item) => choose(item)))));
   return [element("ul", { class: "carousel", tabindex: "0", "aria-label": "Cards, scrolls sideways" }, ...cards)];
 }
 
-function choice(item, choose) {
+function choice(item, picked) {
   const payload = item.payload ?? item.text;
   const text = words(item.text) || words(payload) || "…";
-  return element("button", { type: "button", class: "choice", onclick: () => choose({ text, payload }) },
+  return element("button", { type: "button", class: "choice", onclick: () => picked({ text, payload }) },
     picture(item.image_url, "", { class: "choice-image" }),
     element("span", { class: "choice-words" },
       element("span", { class: "choice-text" }, text),
@@ -100,7 +126,8 @@ function renderUnknown(payload) {
     element("pre", { tabindex: "0" }, asJson(payload)));
 }
 
-function words(value) {
+/** A text or number as text, anything else as none. */
+export function words(value) {
   return typeof value === "string" || typeof value === "number" ? String(value) : "";
 }
 

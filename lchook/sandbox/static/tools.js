@@ -4,10 +4,12 @@
 import { byId, element } from "../shared/dom.js";
 
 const KINDS = {
+  string_text: "Text as a string",
   menu: "Menu",
   carousel: "Carousel",
   link_button: "Link button",
   attachments: "Files",
+  agent_left: "Agent has left",
   typing_indicator: "Is typing",
   wait_time: "Waiting time",
   csr_end_session: "End of session",
@@ -21,25 +23,49 @@ const DMS_FAULTS = {
   reset: "cuts the connection",
   garbage: "answers nonsense",
   redirect: "points elsewhere (redirect)",
-  400: "does not like the message (400)",
-  401: "does not believe the token (401)",
-  404: "does not know the address (404)",
-  429: "has had enough for now (429)",
-  500: "has an error (500)",
-  502: "is broken behind its gateway (502)",
-  503: "is down for a moment (503)",
-  504: "times out behind its gateway (504)",
+  gateway: "takes it, and a gateway codes its answer",
+  unknown_type: "does not know the type (400)",
+  "A status": {
+    400: "does not like the message (400)",
+    401: "does not believe the token (401)",
+    404: "does not know the address (404)",
+    429: "has had enough for now (429)",
+    500: "has an error (500)",
+    502: "is broken behind its gateway (502)",
+    503: "is down for a moment (503)",
+    504: "times out behind its gateway (504)",
+  },
 };
 
 const WEBHOOK_FAULTS = {
   none: "answers once, signed (no fault)",
-  duplicate: "says everything twice",
-  bad_signature: "signs with a wrong key",
-  silence: "says nothing at all",
-  slow: "takes its time",
+  "As DMS is": {
+    string_text: "writes a text as a string",
+    numeric_id: "takes digits for a number, and back",
+    rewritten: "repeats everything, written anew",
+    reused_id: "uses each message_id again",
+    out_of_order: "sends messages out of order",
+    agent_leaves: "ends a session in words only",
+    dead_links: "sends links that are dead already",
+  },
+  "As gateways make it": {
+    gzip: "gzips its webhooks",
+    bom: "begins with a byte order mark",
+    charset: "writes UTF-16",
+    chunked: "sends in chunks",
+    slash: "posts to the address with a slash",
+  },
+  "What goes wrong": {
+    duplicate: "says everything twice",
+    bad_signature: "signs with a wrong key",
+    fast_clock: "has a clock that is 4 minutes fast",
+    slow_clock: "has a clock that is 4 minutes slow",
+    silence: "says nothing at all",
+    slow: "takes its time",
+  },
 };
 
-const NO_FAULTS = { dms: "none", delay_seconds: 2, retry_after_seconds: 1, times: null, webhook: "none" };
+const NO_FAULTS = { dms: "none", delay_seconds: 2, retry_after_seconds: 1, times: null, webhook: "none", link_seconds: 900 };
 
 /** "The agent says…". `customerId()` tells to whom. */
 export function setUpSay(api, customerId) {
@@ -79,8 +105,9 @@ export function setUpFaults(api) {
     for (const field of form.querySelectorAll("[data-needed-for]")) field.hidden = !needed[field.dataset.neededFor];
   };
   const showBadge = () => {
-    const named = [inForce.dms !== "none" && `DMS ${DMS_FAULTS[inForce.dms] ?? inForce.dms}`,
-      inForce.webhook !== "none" && `DMS ${WEBHOOK_FAULTS[inForce.webhook] ?? inForce.webhook}`].filter(Boolean);
+    const named = [inForce.dms !== "none" && `DMS ${inWords(DMS_FAULTS, inForce.dms)}`,
+      inForce.webhook !== "none" && `DMS ${inWords(WEBHOOK_FAULTS, inForce.webhook)}`,
+      inForce.link_seconds !== NO_FAULTS.link_seconds && `links die after ${inForce.link_seconds} s`].filter(Boolean);
     const left = inForce.dms !== "none" && inForce.times ? `, ${inForce.times} more` : "";
     byId("faults-badge").textContent = named.length ? named.join("; ") + left : "none";
     byId("faults").classList.toggle("in-force", named.length > 0);
@@ -112,6 +139,7 @@ export function setUpFaults(api) {
       webhook: fields.webhook.value,
       delay_seconds: number(fields.delay_seconds) ?? NO_FAULTS.delay_seconds,
       retry_after_seconds: number(fields.retry_after_seconds),
+      link_seconds: number(fields.link_seconds) ?? NO_FAULTS.link_seconds,
       times: byId("fault-times").closest("[data-needed-for]").hidden ? null : number(fields.times),
     }, "Applied.");
   });
@@ -122,8 +150,15 @@ export function setUpFaults(api) {
   };
 }
 
+/** {value: text}; where the text is such an object itself, a group of that name. */
 function options(words) {
-  return Object.entries(words).map(([value, text]) => element("option", { value }, text));
+  return Object.entries(words).map(([value, text]) =>
+    typeof text === "string" ? element("option", { value }, text) : element("optgroup", { label: value }, ...options(text)));
+}
+
+function inWords(words, value) {
+  const all = Object.entries(words).flatMap(([name, text]) => (typeof text === "string" ? [[name, text]] : Object.entries(text)));
+  return Object.fromEntries(all)[value] ?? value;
 }
 
 function number(field) {

@@ -1,12 +1,12 @@
 // Shows a conversation in the log: a node an item, brought up to date when the item changes. Decides nothing.
 
 import { byId, clockTime, element, stickToEnd } from "../shared/dom.js";
-import { ANNOUNCEMENTS, renderPayload, speaker } from "./messages.js";
+import { ANNOUNCEMENTS, renderPayload, speaker, words } from "./messages.js";
 
 const TYPING_SHOWN_MS = 6_000;
 
 export class ConversationView {
-  /** @param asked {choose(item, choice), sayAgain(item)} what the customer does inside the log */
+  /** @param asked {choose(item, {text, payload, index}), sayAgain(item)} what the customer does inside the log */
   constructor(asked) {
     this._asked = asked;
     this._items = byId("log-items");
@@ -28,6 +28,7 @@ export class ConversationView {
     else if (what === "removed") this._remove(item);
     else if (what === "added") this._append(item);
     else this._update(item);
+    this._showChoices();
     byId("empty").hidden = this._conversation.items.length > 0;
     if (what === "changed" && item.state === "failed") byId("announcer").textContent = `Message not sent: ${item.reason}`;
   }
@@ -53,6 +54,7 @@ export class ConversationView {
     this._nodes.clear();
     this._items.replaceChildren();
     for (const item of this._conversation.items) this._append(item);
+    this._showChoices();
     byId("empty").hidden = this._conversation.items.length > 0;
     this._toEnd();
   }
@@ -69,6 +71,24 @@ export class ConversationView {
     if (!node || item.kind !== "out") return;
     node.dataset.state = item.state;
     node.querySelector(".delivery").replaceWith(this._delivery(item));
+  }
+
+  /** A menu is answered once, and nothing is said after the end: the buttons of the log say so. */
+  _showChoices() {
+    const choices = this._conversation.choices();
+    const ended = this._conversation.endedBy !== null;
+    for (const button of this._items.querySelectorAll(".delivery button")) button.disabled = ended;
+    for (const item of this._conversation.items) {
+      if (item.kind !== "in") continue;
+      const buttons = this._nodes.get(item.key)?.querySelectorAll("button.choice") ?? [];
+      const chosen = choices.chosenIndex(item);
+      buttons.forEach((button, index) => {
+        button.disabled = !choices.isOpen(item);
+        button.classList.toggle("chosen", index === chosen);
+        if (index === chosen) button.setAttribute("aria-pressed", "true");
+        else button.removeAttribute("aria-pressed");
+      });
+    }
   }
 
   _remove(item) {
@@ -113,11 +133,12 @@ export class ConversationView {
     const nodes = renderPayload(payload, (choice) => this._asked.choose(item, choice));
     if (ANNOUNCEMENTS.has(payload?.type)) return element("div", { class: "announcement", "data-type": payload.type }, ...nodes);
     const name = speaker(payload);
+    const author = words(payload?.author);
     const wide = payload?.type === "carousel";
     const follows = name === this._speakerBefore(item);
     return element("div", { class: `message theirs${wide ? " wide" : ""}${follows ? " follows" : ""}`, "data-type": String(payload?.type) },
       element("p", { class: follows ? "visually-hidden" : "speaker" }, name || "Assistant",
-        !follows && payload?.author && payload.author !== name && element("span", { class: "role" }, ` · ${payload.author}`),
+        !follows && author && author !== name && element("span", { class: "role" }, ` · ${author}`),
         !follows && element("time", {}, ` ${clockTime(item.at)}`)),
       element("div", { class: wide ? "" : "bubble" }, ...nodes));
   }

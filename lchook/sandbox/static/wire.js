@@ -44,7 +44,9 @@ export class Wire {
         Object.assign(facts, outcome);
         const status = outcome.acknowledgement?.[0]?.status;
         const bad = "error" in outcome || status === "failed" || status === "rejected";
-        const text = "error" in outcome ? "no ack" : status ? `ack ${status}` : "ack";
+        const ignored = outcome.acknowledgement?.[0]?.ignored;
+        const said = "error" in outcome ? "no ack" : status ? `ack ${status}` : "ack";
+        const text = Array.isArray(ignored) && ignored.length ? `${said}, ignored: ${ignored.join(", ")}` : said;
         row.result(text, performance.now() - started, bad);
       },
       received: (text) => row.result(text, null, false),
@@ -93,7 +95,7 @@ export class Wire {
         element("span", { class: "wire-direction" },
           element("span", { "aria-hidden": "true" }, `${ARROWS[direction]} `), direction),
         element("span", { class: "wire-what" }, element("span", { class: "wire-name" }, name), type && ` ${type}`),
-        element("span", { class: "wire-customer" }, customer_id && customer_id !== this.customerId ? String(customer_id) : ""),
+        element("span", { class: "wire-customer" }, customer_id && String(customer_id) !== String(this.customerId) ? String(customer_id) : ""),
         result, duration),
       json);
     const write = () => row.open && (json.textContent = asJson(facts));
