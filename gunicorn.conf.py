@@ -18,6 +18,11 @@ from gunicorn.glogging import Logger, SafeAtoms
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from lchook import log_output
+
+# Before gunicorn opens its log: neither its master nor the worker may ever wait for whoever reads that.
+log_output.take_over()
+
 # Not `import config`: gunicorn takes a name of this file that is also a setting's for that setting.
 from config import SettingsError, load
 

@@ -12,8 +12,12 @@ if os.environ.get("FLASK_RUN_FROM_CLI") != "true":
 import sys
 
 from config import SettingsError
-from lchook import create_app
+from lchook import create_app, log_output
 from lchook.store import UnknownFormatError
+
+if os.environ.get("FLASK_RUN_FROM_CLI") == "true" and "run" in sys.argv:
+    # Under gunicorn, gunicorn.conf.py has done it. flask's other commands only print, and end.
+    log_output.take_over()
 
 try:
     app = create_app()

@@ -18,7 +18,7 @@ from werkzeug.exceptions import HTTPException, InternalServerError
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import config
-from lchook import cli, console, health, webhook
+from lchook import cli, console, health, log_output, webhook
 from lchook.chat import FORWARDING_FAILED, Chat
 from lchook.dms import DmsClient
 from lchook.draining import Draining
@@ -203,6 +203,7 @@ def _publish(
     metrics.add_counts("lch_deliveries", "What became of messages to customers", "outcome", lambda: to_customer.counts)
     metrics.add_counts("lch_clients", "What happened to connections and their messages", "event", lambda: chat.counts)
     metrics.add_counts("lch_refusals", "What was refused below Socket.IO's events", "reason", lambda: guard.counts)
+    metrics.add_counts("lch_log_lines_dropped", "Lines of the log that could not be written", "reason", log_output.dropped)
     metrics.add_counts("lch_dms_retries", "Further tries to post to DMS", "reason", lambda: {"not_taken": retrying.retries})
 
 
