@@ -32,6 +32,7 @@ from lchook.metrics import Metrics
 from lchook.rates import Rates
 from lchook.retries import RetryingDms
 from lchook.serving.crew import crew
+from lchook.serving.start import check_server
 from lchook.store import Bell, Store
 from lchook.store.from_url import store_from_url
 from lchook.ticker import Ticker
@@ -51,7 +52,9 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     :param settings: read from the environment if not given.
     :raises config.SettingsError: naming every setting that is missing or wrong.
     :raises lchook.store.UnknownFormatError: where the store was written by another version.
+    :raises lchook.serving.start.ServerError: where it is loaded by something that cannot serve it.
     """
+    check_server()
     settings = settings or config.load()
     set_up_logs(settings.log_levels, settings.log_format, show_text=settings.log_text == "on")
     app = Flask("lchook", static_folder=None)

@@ -14,6 +14,7 @@ from gunicorn.workers.ggevent import PyWSGIServer
 from config import Settings
 from lchook.logs import Log
 from lchook.serving.http_handler import Handler
+from lchook.serving.start import check_patching
 from lchook.serving.websocket import BoundedWebSocket
 from lchook.webhook import PATH
 
@@ -68,6 +69,8 @@ class Worker(GeventWebSocketWorker):  # type: ignore[misc]
 
     server_class = Server
     wsgi_handler = Handler
+    # gunicorn calls it in its master, before there is any worker.
+    setup = staticmethod(check_patching)
 
     def run(self) -> None:
         """Serve until told to stop; gunicorn then waits until the connections are closed."""
