@@ -18,7 +18,7 @@ from werkzeug.exceptions import HTTPException, InternalServerError
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import config
-from lchook import cli, console, health, log_output, webhook
+from lchook import addresses, cli, console, health, log_output, webhook
 from lchook.chat import FORWARDING_FAILED, Chat
 from lchook.dms import DmsClient
 from lchook.draining import Draining
@@ -29,6 +29,7 @@ from lchook.engine.ordered_events import OrderedSocketIO, answered_ping_age, emi
 from lchook.identity import Doorkeeper
 from lchook.logs import Log, set_up_logs
 from lchook.metrics import Metrics
+from lchook.origins import Origins
 from lchook.rates import Rates
 from lchook.retries import RetryingDms
 from lchook.serving.crew import crew
@@ -75,7 +76,8 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     socketio.init_app(
         app,
         async_mode="gevent" if under_gevent else "threading",
-        cors_allowed_origins=_origins(settings),
+        # The console is a page of this hook's own.
+        cors_allowed_origins=Origins(settings.allowed_origins, own=bool(settings.console_token)),
         manage_session=False,
         max_http_buffer_size=settings.max_message_bytes,
         json=StrictJson,
@@ -180,9 +182,8 @@ def create_app(settings: config.Settings | None = None) -> Flask:
             store=store,
             guard=guard,
         )
-    if settings.proxy_hops:
-        hops = settings.proxy_hops
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+    # A bound method, as above.
+    app.wsgi_app = _Addresses(app.wsgi_app, settings.proxy_hops).__call__  # type: ignore[method-assign]
     app.register_error_handler(Exception, _error_as_json)
     cli.register(app)
     _warn(settings)
@@ -221,14 +222,18 @@ def _doorkeeper(settings: config.Settings) -> Doorkeeper:
     return Doorkeeper(tokens=tokens, anonymous=settings.anonymous_customers, key=key)
 
 
-def _origins(settings: config.Settings) -> str | list[str] | Callable[[str | None, dict[str, Any]], bool] | None:
-    allowed = settings.allowed_origins
-    if not isinstance(allowed, tuple):
-        return allowed
-    if settings.console_token:
-        # The console is a page of this hook's own.
-        return lambda origin, environ: origin in allowed or (origin or "").partition("://")[2] == environ.get("HTTP_HOST")
-    return list(allowed)
+class _Addresses:
+    """WSGI middleware: who asks, under which name, and in which scheme, as the proxies before LCH say."""
+
+    def __init__(self, app: Any, hops: int) -> None:
+        self._app = ProxyFix(app, x_for=0, x_proto=hops, x_host=hops) if hops else app
+        self._hops = hops
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        environ["REMOTE_ADDR"] = addresses.client_address(
+            environ.get("REMOTE_ADDR") or "", environ.get("HTTP_X_FORWARDED_FOR") or "", self._hops
+        )
+        return self._app(environ, start_response)
 
 
 def _error_as_json(error: Exception) -> Response | Any:
@@ -251,5 +256,10 @@ def _warn(settings: config.Settings) -> None:
         log.warning(f"JWT_SECRET is shorter than {_SOUND_SECRET_BYTES} bytes and could be guessed.")
     if not settings.customer_token_secret and settings.allowed_origins == "*":
         log.warning("ALLOWED_ORIGIN=* without CUSTOMER_TOKEN_SECRET: any website can read a customer's answers by their id.")
+    if isinstance(settings.allowed_origins, tuple) and {"null", "file://"} & {*settings.allowed_origins}:
+        log.warning("ALLOWED_ORIGIN lets in pages from files (null): any site can show a page that says it is one.")
+    quoted = [name for name in ("JWT_ISSUER", "JWT_SECRET") if config.in_quotes(getattr(settings, name.lower()))]
+    if quoted:
+        log.warning(f"{' and '.join(quoted)} begin and end with a quotation mark: is it really part of the value?")
     if settings.dms_url.startswith("http:") and os.environ.get("LCH_SANDBOX") != "1":
         log.warning("DMS_URL is http: messages and tokens go over the network in the clear.")

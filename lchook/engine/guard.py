@@ -15,6 +15,7 @@ from typing import Any
 
 from socketio import packet
 
+from lchook.addresses import network
 from lchook.engine import acknowledgements, mended, websocket  # noqa: F401  # mended for what it does
 from lchook.logs import Log
 from lchook.messages import MOST_LEVELS, is_deeper_than, strict_json
@@ -122,7 +123,7 @@ class EngineGuard:
 
     def _connected(self, eio_sid: str, environ: dict[str, Any]) -> Any:
         self._on_connection()
-        if not self._connection_rates.allows(environ.get("REMOTE_ADDR") or ""):
+        if not self._connection_rates.allows(network(environ.get("REMOTE_ADDR") or "")):
             self.counts["connections_too_many"] += 1
             return "too many connections from your address: try again in a few seconds"
         self._unfinished[eio_sid] = self._clock()

@@ -11,6 +11,8 @@ import socket
 import sys
 from pathlib import Path
 
+from lchook.binds import this_machine, written
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -34,7 +36,8 @@ def main() -> None:
     os.chdir(ROOT)
     print(f"LCH with a sandbox DMS: open http://127.0.0.1:{port}/ (stop with Ctrl+C)")
     print(f"What operators see: http://127.0.0.1:{port}/console#token={console_token}", flush=True)
-    arguments = ["-m", "gunicorn", "-c", "gunicorn.conf.py", "--bind", f"127.0.0.1:{port}", "lchook.sandbox.demo:app"]
+    binds = [word for address in this_machine(int(port)) for word in ("--bind", written(*address))]
+    arguments = ["-m", "gunicorn", "-c", "gunicorn.conf.py", *binds, "lchook.sandbox.demo:app"]
     os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606
 
 
