@@ -19,6 +19,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import idna
+from dotenv.main import resolve_variables
 from dotenv.parser import parse_stream
 
 HERE = Path(__file__).resolve().parent
@@ -106,7 +107,7 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = HOME / 
     :raises SettingsError: naming every variable that is missing or wrong, or the file that cannot be read.
     """
     in_file = {} if dotenv is None else _read_dotenv(dotenv)
-    in_environment = os.environ if environ is None else environ
+    in_environment = _environment_besides(in_file) if environ is None else environ
     # An empty variable counts as none, and so switches off what the file says.
     texts = {name: text for name, text in {**in_file, **in_environment}.items() if text and text.strip()}
 
@@ -130,6 +131,14 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = HOME / 
     if problems:
         raise SettingsError(problems)
     return Settings(**values)
+
+
+def _environment_besides(in_file: Mapping[str, str | None]) -> Mapping[str, str]:
+    """The environment without what flask has put there: it reads the same file, and replaces what looks like a variable."""
+    if os.environ.get("FLASK_RUN_FROM_CLI") != "true":
+        return os.environ
+    replaced = resolve_variables(in_file.items(), override=True)
+    return {name: text for name, text in os.environ.items() if name not in in_file or text != replaced[name]}
 
 
 class _WrongError(ValueError):

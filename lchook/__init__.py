@@ -5,6 +5,10 @@ This module only wires the parts together. The two flows are `to_dms.py` and `to
 
 from __future__ import annotations
 
+# First: `config` is found by it.
+from lchook import top  # noqa: F401
+
+# isort: split
 import hashlib
 import json
 import os
@@ -58,7 +62,8 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     check_server()
     settings = settings or config.load()
     set_up_logs(settings.log_levels, settings.log_format, show_text=settings.log_text == "on")
-    app = Flask("lchook", static_folder=None)
+    folder = str(config.HOME / "instance") if config.INSTALLED else None
+    app = Flask("lchook", static_folder=None, instance_path=folder)
     app.extensions["lch_settings"] = settings
 
     tokens = Tokens(issuer=settings.jwt_issuer, secret=settings.jwt_secret, previous_secret=settings.jwt_secret_previous)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import stat
 import threading
 import time
 import uuid
@@ -257,7 +258,7 @@ class SqliteStore:
                 raise StoreError(str(error)) from error
             except (sqlite3.Error, OSError) as error:
                 self._drop()
-                raise StoreError(f"SQLite, {self._path or 'in memory'}: {error}") from error
+                raise StoreError(f"SQLite, {self._path or 'in memory'}: {error}{_who_may_not(self._path)}") from error
 
     def _usable(self) -> sqlite3.Connection:
         if self._db is not None and not self._has_its_name():
@@ -284,6 +285,7 @@ class SqliteStore:
     def _connect(self) -> sqlite3.Connection:
         if self._path is not None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            _share_with_group(self._path)
         db = sqlite3.connect(
             self._path or ":memory:",
             timeout=_BUSY_SECONDS,
@@ -333,3 +335,20 @@ class SqliteStore:
             if self._file is not None:
                 os.close(self._file)
                 self._file = None
+
+
+def _share_with_group(path: Path) -> None:
+    """In a container the next start may be another user's, in the same group: where that may write in the folder, it may
+    write the file. SQLite gives the files beside it the same rights."""
+    if path.parent.stat().st_mode & stat.S_IWGRP:
+        with contextlib.suppress(OSError):
+            new = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o660)
+            os.fchmod(new, 0o660)
+            os.close(new)
+
+
+def _who_may_not(path: Path | None) -> str:
+    """Where it is rights that are missing: whose."""
+    if path is None or not path.parent.is_dir() or os.access(path.parent, os.W_OK | os.X_OK):
+        return ""
+    return f" (user {os.geteuid()}, group {os.getegid()} may not write in its folder)"

@@ -6,13 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
+import jwt
 import pytest
 
 from config import Settings, SettingsError, load
-from tests.support.servers import environment, flask_command, free_port, gunicorn_command
+from tests.support.servers import environment, gunicorn_command
 from tests.support.tools import ROOT
 
 REQUIRED = {"DMS_URL": "https://dms.example.com/in", "JWT_ISSUER": "conn-1", "JWT_SECRET": "s" * 32}
@@ -150,19 +150,35 @@ def test_40_what_is_not_utf_8_in_the_environment_is_named() -> None:
     assert "it is not in UTF-8" in caught.value.problems["JWT_SECRET"]
 
 
-@pytest.mark.parametrize("command", [gunicorn_command, flask_command])
-def test_40_the_program_says_so_without_a_trace(command: Callable[..., list[str]], tmp_path: Path) -> None:
-    """A copy of the code, so that the file is beside it."""
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    """A copy of the code, so that a file can be beside it."""
     for name in ("config.py", "wsgi.py", "gunicorn.conf.py"):
         shutil.copy(ROOT / name, tmp_path)
     shutil.copytree(ROOT / "lchook", tmp_path / "lchook", ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / ".env").write_bytes("# für Pega\n".encode("latin-1"))
-    ended = subprocess.run(
-        command(free_port()), cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False, timeout=30
-    )
+    return tmp_path
+
+
+def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False, timeout=30)
+
+
+@pytest.mark.parametrize(
+    "command", [gunicorn_command(1), [sys.executable, "-m", "lchook", "doctor"]], ids=["gunicorn", "lch"]
+)
+def test_40_the_programs_say_so_without_a_trace(command: list[str], copied: Path) -> None:
+    (copied / ".env").write_bytes("# für Pega\n".encode("latin-1"))
+    ended = run(command, copied)
     assert ended.returncode != 0
-    assert f"{tmp_path / '.env'}: is not in UTF-8 (line 1): save it in that encoding" in ended.stderr
+    assert f"{copied / '.env'}: is not in UTF-8 (line 1): save it in that encoding" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("command", [["flask", "--app", "wsgi"], ["lchook"]], ids=["flask", "lch"])
+def test_40_flask_which_reads_the_file_too_does_not_change_what_stands_there(command: list[str], copied: Path) -> None:
+    (copied / ".env").write_text(TEXT.format("'ab${HOME}cd and thirty-two characters'") + "STORE_URL=memory:\n")
+    signed = run([sys.executable, "-m", *command, "token"], copied).stdout.strip()
+    jwt.decode(signed, "ab${HOME}cd and thirty-two characters", algorithms=["HS256"])
 
 
 @pytest.mark.parametrize("name", ["JWT_SECRET", "JWT_ISSUER"])
