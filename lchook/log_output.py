@@ -28,7 +28,7 @@ _sleep = get_original("time", "sleep")
 
 # Half a second's worth of a process that does nothing but serve.
 _MOST_LINES = 10_000
-_MOST_CHARACTERS = 32_768
+_MOST_CHARACTERS = 100_000
 # So much goes into a pipe at once, unmixed with what other processes write: PIPE_BUF on Linux.
 _MOST_BYTES = 4_096
 # The first line after a silence is written at once; under load, lines of so much time are written together.

@@ -29,6 +29,16 @@ os.execv(sys.argv[1], sys.argv[1:])
 """
 
 
+# Runs a command whose standard error, and output, are a terminal that is gone: each write is an EIO.
+NO_TERMINAL = """
+import os, pty, sys
+own, terminal = pty.openpty()
+os.dup2(terminal, 1), os.dup2(terminal, 2)
+os.close(own), os.close(terminal)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
 def shell(redirection: str, *before: str) -> list[str]:
     return ["sh", "-c", f'exec "$@" {redirection}', "sh", *before]
 
@@ -79,6 +89,7 @@ WAYS = {
     "closed": shell("2>&-"),
     "closed, all three": shell("<&- >&- 2>&-"),
     "pipe without a reader": shell("2>&1 | true"),
+    "terminal that is gone": [sys.executable, "-c", NO_TERMINAL],
 }
 
 
