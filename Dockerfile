@@ -1,4 +1,4 @@
-# LCH in a container: `docker build -t lch .`. It runs as nobody in particular, and writes only to /app/instance (mailboxes).
+# LCH in a container: `docker build -t lch .`. It runs as any user of group 0, and writes only to /app/instance (mailboxes).
 FROM python:3.11-slim AS build
 RUN python -m venv --without-pip /venv
 COPY requirements.txt /
@@ -9,7 +9,11 @@ COPY --from=build /venv /venv
 WORKDIR /app
 COPY config.py gunicorn.conf.py wsgi.py ./
 COPY lchook lchook
-RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin lch && install -d -o lch -g 0 -m 770 instance
+# OpenShift and others start containers as a user of their own choice, whom the image does not know, in group 0. All may read
+# what is there, whatever the umask of the copy was; group 0 may write in the one folder that is written to.
+RUN useradd --system --uid 10001 --gid 0 --no-create-home --shell /usr/sbin/nologin lch \
+  && chmod -R a+rX . \
+  && install -d -o lch -g 0 -m 770 instance
 ENV PATH="/venv/bin:$PATH" PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 # gunicorn's sign of life is a file; on a slow disk it would be late.
 ENV GUNICORN_CMD_ARGS="--worker-tmp-dir /dev/shm"

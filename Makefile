@@ -53,7 +53,7 @@ COMPILE := --strip-extras --no-header --no-emit-index-url --no-emit-find-links -
 
 .PHONY: clean
 clean: ## Remove what these commands made
-	rm -rf $(VENV) node_modules benchmarks/node_modules .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) node_modules benchmarks/node_modules .pytest_cache .mypy_cache .ruff_cache build *.egg-info
 
 $(VENV)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "LCH needs Python 3.11 or newer; name one with make PYTHON=…")'

@@ -1,11 +1,14 @@
 """Every setting: its variable, its default, its unit, its check.
 
-Read once, at the start, from the environment and from a `.env` file beside this one (the environment wins). All problems
+Read once, at the start, from the environment and from a `.env` file (the environment wins). All problems
 are reported together. Knows nothing of Flask.
 """
 
 from __future__ import annotations
 
+import codecs
+import io
+import ipaddress
 import math
 import os
 import re
@@ -15,9 +18,14 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from dotenv import dotenv_values
+import idna
+from dotenv.main import resolve_variables
+from dotenv.parser import parse_stream
 
 HERE = Path(__file__).resolve().parent
+# Where the file .env is, and the folder instance. Installed as a package, LCH has them in the folder where it is started.
+INSTALLED = HERE.name == "_top"
+HOME = Path.cwd() if INSTALLED else HERE
 
 
 class SettingsError(Exception):
@@ -94,15 +102,15 @@ class Settings:
     log_format: Literal["people", "json"] = "people"
 
 
-def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = HERE / ".env") -> Settings:
+def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = HOME / ".env") -> Settings:
     """Read the settings.
 
     :param environ: variable names to texts; the process's environment if not given.
     :param dotenv: a file whose variables count where the environment has none; `None` for no file.
-    :raises SettingsError: naming every variable that is missing or wrong.
+    :raises SettingsError: naming every variable that is missing or wrong, or the file that cannot be read.
     """
-    in_file = {} if dotenv is None else dotenv_values(dotenv)
-    in_environment = os.environ if environ is None else environ
+    in_file = {} if dotenv is None else _read_dotenv(dotenv)
+    in_environment = _environment_besides(in_file) if environ is None else environ
     # An empty variable counts as none, and so switches off what the file says.
     texts = {name: text for name, text in {**in_file, **in_environment}.items() if text and text.strip()}
 
@@ -110,10 +118,12 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = HERE / 
     problems: dict[str, str] = {}
     for name, parse, should_be in _VARIABLES:
         if name in texts:
+            text = texts[name].strip()
             try:
-                values[_FIELDS.get(name, name.lower())] = parse(texts[name].strip())
-            except ValueError:
-                problems[name] = f"is wrong: it should be {should_be}"
+                text.encode()
+                values[_FIELDS.get(name, name.lower())] = parse(text)
+            except ValueError as error:
+                problems[name] = f"is wrong: it should be {should_be}{_why(text, error)}"
         elif name in _REQUIRED:
             problems[name] = f"is missing: it should be {should_be}"
     webhook_secrets = {values.get("jwt_secret"), values.get("jwt_secret_previous")}
@@ -124,6 +134,68 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = HERE / 
     if problems:
         raise SettingsError(problems)
     return Settings(**values)
+
+
+def _environment_besides(in_file: Mapping[str, str | None]) -> Mapping[str, str]:
+    """The environment without what flask has put there: it reads the same file, and replaces what looks like a variable."""
+    if os.environ.get("FLASK_RUN_FROM_CLI") != "true":
+        return os.environ
+    replaced = resolve_variables(in_file.items(), override=True)
+    return {name: text for name, text in os.environ.items() if name not in in_file or text != replaced[name]}
+
+
+class _WrongError(ValueError):
+    """A value is wrong in a way that can be named without showing it."""
+
+
+def in_quotes(text: str) -> bool:
+    """Does it begin and end with a quotation mark? Docker's --env-file and systemd's Environment= keep those."""
+    return len(text) > 1 and text[0] == text[-1] and text[0] in "\"'"
+
+
+def _why(text: str, error: ValueError) -> str:
+    if isinstance(error, UnicodeEncodeError):
+        return ", and it is not in UTF-8"
+    if in_quotes(text):
+        return ", without the quotation marks around it: Docker and systemd do not take them away"
+    return f"; {error}" if isinstance(error, _WrongError) else ""
+
+
+def _read_dotenv(path: Path) -> Mapping[str, str | None]:
+    """The variables of a `.env` file, as they stand there: `${…}` in a secret is part of it."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return {}
+    except IsADirectoryError:
+        raise SettingsError(
+            {
+                str(
+                    path
+                ): "is a folder, and should be a file. A container makes one where the file to be mounted was not there"
+            }
+        ) from None
+    except OSError as error:
+        raise SettingsError({str(path): f"cannot be read: {error.strerror}"}) from None
+    bindings = list(parse_stream(io.StringIO(_decoded(path, data))))
+    unreadable = [str(binding.original.line) for binding in bindings if binding.error]
+    if unreadable:
+        says = f"cannot be read at line {', '.join(unreadable)}: each line should be NAME=value, and quotation marks closed"
+        raise SettingsError({str(path): says})
+    return {binding.key: binding.value for binding in bindings if binding.key is not None}
+
+
+def _decoded(path: Path, data: bytes) -> str:
+    """PowerShell and Windows's editors write UTF-16, or a mark before UTF-8."""
+    marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text = data.decode("utf-16" if marked else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise SettingsError({str(path): f"is not in UTF-8 (line {line}): save it in that encoding"}) from None
+    if "\0" in text:
+        raise SettingsError({str(path): "is not in UTF-8, more likely in UTF-16: save it in UTF-8"})
+    return text
 
 
 def _http_url(text: str) -> str:
@@ -143,16 +215,57 @@ def _header_value(text: str) -> str:
 def _origins(text: str) -> tuple[str, ...] | Literal["*"]:
     if text == "*":
         return "*"
-    origins = tuple(part.strip().rstrip("/") for part in text.lower().split(",") if part.strip())
-    if not origins or not all(re.fullmatch(r"https?://[^/\s?#@*]+", origin) for origin in origins):
+    entries = [entry.strip() for entry in text.split(",") if entry.strip()]
+    if not entries:
         raise ValueError
-    return tuple(_as_browsers_send_it(origin) for origin in origins)
+    origins: list[str] = []
+    for number, entry in enumerate(entries, 1):
+        try:
+            origins.append(_origin(entry))
+        except ValueError as error:
+            which = f"number {number} of these " if len(entries) > 1 else "this one "
+            raise _WrongError(f"{which}{error if isinstance(error, _WrongError) else 'is none'}") from None
+    return tuple(dict.fromkeys(origins))
 
 
-def _as_browsers_send_it(origin: str) -> str:
-    """An origin, in lower case already, without its scheme's own port, as browsers send it."""
-    default_port = ":443" if origin.startswith("https:") else ":80"
-    return origin.removesuffix(default_port)
+# What browsers and app shells send: a scheme and a host (`capacitor://localhost`, `app://.`), with a port or without.
+_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[^/\s?#@*:\[\]\\]*)(?::(\d{1,5}))?")
+
+
+def _origin(entry: str) -> str:
+    """An entry of ALLOWED_ORIGIN as a browser sends it."""
+    if entry.lower() == "null":
+        return "null"
+    if "*" in entry:
+        raise _WrongError("has a *, which stands only for all origins, alone: name each site")
+    if "://" not in entry:
+        raise _WrongError("has no scheme: it begins with https:// or the like")
+    if "@" in entry:
+        raise _WrongError("has a user's name: an origin has none")
+    scheme, _, rest = entry.partition("://")
+    found = _ORIGIN.fullmatch(f"{scheme}://{rest.rstrip('/')}".lower())
+    if found is None or (not found[2] and (found[1] in ("http", "https") or found[3])):
+        if re.search(r"[/?#]", rest.rstrip("/")):
+            raise _WrongError("has a path: nothing follows an origin's name and port")
+        raise ValueError
+    if found[3] and not 0 < int(found[3]) < 65536:
+        raise _WrongError("has a port that is none")
+    return as_browsers_send_it(f"{found[1]}://{_host(found[2])}" + (f":{found[3]}" if found[3] else ""))
+
+
+def _host(name: str) -> str:
+    """Browsers send names of other scripts in ASCII, and IPv6 addresses in their shortest form."""
+    if name.startswith("["):
+        return f"[{ipaddress.IPv6Address(name[1:-1])}]"
+    return name if name.isascii() else idna.encode(name, uts46=True).decode()
+
+
+def as_browsers_send_it(origin: str) -> str:
+    """An origin in lower case, without its scheme's own port."""
+    origin = origin.lower()
+    if origin.startswith("https:"):
+        return origin.removesuffix(":443")
+    return origin.removesuffix(":80") if origin.startswith("http:") else origin
 
 
 def _store_url(text: str) -> str:

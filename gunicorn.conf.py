@@ -18,6 +18,12 @@ from gunicorn.glogging import Logger, SafeAtoms
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from lchook import binds, log_output
+from lchook.serving.start import ServerError, check_gunicorn
+
+# Before gunicorn opens its log: neither its master nor the worker may ever wait for whoever reads that.
+log_output.take_over()
+
 # Not `import config`: gunicorn takes a name of this file that is also a setting's for that setting.
 from config import SettingsError, load
 
@@ -26,7 +32,7 @@ try:
 except SettingsError as error:
     sys.exit(str(error))
 
-bind = f"0.0.0.0:{settings.port}"
+bind = [binds.written(*address) for address in binds.all_addresses(settings.port)]
 worker_class = "lchook.serving.worker.Worker"
 # One process an instance: a client's polling requests must all reach the process that has its session.
 # Pinned, because gunicorn would take the number from WEB_CONCURRENCY.
@@ -54,6 +60,23 @@ class OneLine(SafeAtoms):  # type: ignore[misc]  # gunicorn has no types
 
 class OneLineLogger(Logger):  # type: ignore[misc]
     atoms_wrapper_class = OneLine
+
+
+def on_starting(server: Any) -> None:
+    """What the command line and GUNICORN_CMD_ARGS have made of these settings is known now."""
+    try:
+        check_gunicorn(server.cfg)
+    except ServerError as error:
+        if server.pidfile is not None:
+            server.pidfile.unlink()
+        sys.exit(str(error))
+
+
+def nworkers_changed(server: Any, new: int, old: int | None) -> None:
+    """gunicorn's answer to SIGTTIN is a worker more."""
+    if old is not None and new > 1:
+        server.log.warning("LCH stays one process: for more CPUs start more instances")
+        server._num_workers = 1
 
 
 def pre_fork(server: object, worker: object) -> None:

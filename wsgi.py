@@ -1,23 +1,27 @@
 """What gunicorn and flask load: `gunicorn wsgi:app`, `flask --app wsgi run`."""
 
 import os
+import sys
 
 # Under `flask run` there are threads, and gevent would break the WebSocket. Under gunicorn, gunicorn.conf.py has patched
-# already; this is for those who start it with a configuration of their own. It must come before any other import.
-if os.environ.get("FLASK_RUN_FROM_CLI") != "true":
+# already, and where it has not, here is too late. This is for gevent's own server. It must come before any other import.
+if os.environ.get("FLASK_RUN_FROM_CLI") != "true" and "gunicorn.arbiter" not in sys.modules:
     from gevent import monkey
 
     monkey.patch_all()
 
-import sys
-
 from config import SettingsError
-from lchook import create_app
+from lchook import create_app, log_output
+from lchook.serving.start import ServerError
 from lchook.store import UnknownFormatError
+
+if os.environ.get("FLASK_RUN_FROM_CLI") == "true" and "run" in sys.argv:
+    # Under gunicorn, gunicorn.conf.py has done it. flask's other commands only print, and end.
+    log_output.take_over()
 
 try:
     app = create_app()
-except (SettingsError, UnknownFormatError) as error:
+except (ServerError, SettingsError, UnknownFormatError) as error:
     print(error, file=sys.stderr)
     # gunicorn's WORKER_BOOT_ERROR: with any other status it (27.0.1) would start the worker again and again.
     sys.exit(3)

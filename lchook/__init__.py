@@ -5,6 +5,10 @@ This module only wires the parts together. The two flows are `to_dms.py` and `to
 
 from __future__ import annotations
 
+# First: `config` is found by it.
+from lchook import top  # noqa: F401
+
+# isort: split
 import hashlib
 import json
 import os
@@ -17,7 +21,7 @@ from gevent import monkey
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import config
-from lchook import cli, console, health, http_errors, webhook
+from lchook import addresses, cli, console, health, http_errors, log_output, webhook
 from lchook.chat import FORWARDING_FAILED, Chat
 from lchook.dms import DmsClient
 from lchook.draining import Draining
@@ -35,10 +39,12 @@ from lchook.engine.ordered_events import (
 from lchook.identity import Doorkeeper
 from lchook.logs import Log, set_up_logs
 from lchook.metrics import Metrics
+from lchook.origins import Origins
 from lchook.rates import Rates
 from lchook.retries import RetryingDms
 from lchook.serving.aside import Aside
 from lchook.serving.crew import crew
+from lchook.serving.start import check_server
 from lchook.store import Bell, Store
 from lchook.store.from_url import store_from_url
 from lchook.store.group_commit import in_a_thread
@@ -59,10 +65,13 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     :param settings: read from the environment if not given.
     :raises config.SettingsError: naming every setting that is missing or wrong.
     :raises lchook.store.UnknownFormatError: where the store was written by another version.
+    :raises lchook.serving.start.ServerError: where it is loaded by something that cannot serve it.
     """
+    check_server()
     settings = settings or config.load()
     set_up_logs(settings.log_levels, settings.log_format, show_text=settings.log_text == "on")
-    app = Flask("lchook", static_folder=None)
+    folder = str(config.HOME / "instance") if config.INSTALLED else None
+    app = Flask("lchook", static_folder=None, instance_path=folder)
     app.extensions["lch_settings"] = settings
 
     tokens = Tokens(issuer=settings.jwt_issuer, secret=settings.jwt_secret, previous_secret=settings.jwt_secret_previous)
@@ -80,7 +89,8 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     socketio.init_app(
         app,
         async_mode="gevent" if under_gevent else "threading",
-        cors_allowed_origins=_origins(settings),
+        # The console is a page of this hook's own.
+        cors_allowed_origins=Origins(settings.allowed_origins, own=bool(settings.console_token)),
         manage_session=False,
         max_http_buffer_size=settings.max_message_bytes,
         json=StrictJson,
@@ -191,9 +201,8 @@ def create_app(settings: config.Settings | None = None) -> Flask:
             store=store,
             guard=guard,
         )
-    if settings.proxy_hops:
-        hops = settings.proxy_hops
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+    # A bound method, as above.
+    app.wsgi_app = _Addresses(app.wsgi_app, settings.proxy_hops).__call__  # type: ignore[method-assign]
     http_errors.register(app, metrics)
     cli.register(app)
     _warn(settings)
@@ -217,6 +226,7 @@ def _publish(
     metrics.add_counts("lch_deliveries", "What became of messages to customers", "outcome", lambda: to_customer.counts)
     metrics.add_counts("lch_clients", "What happened to connections and their messages", "event", lambda: chat.counts)
     metrics.add_counts("lch_refusals", "What was refused below Socket.IO's events", "reason", lambda: guard.counts)
+    metrics.add_counts("lch_log_lines_dropped", "Lines of the log that could not be written", "reason", log_output.dropped)
     metrics.add_counts("lch_dms_retries", "Further tries to post to DMS", "reason", lambda: {"not_taken": retrying.retries})
 
 
@@ -231,14 +241,18 @@ def _doorkeeper(settings: config.Settings) -> Doorkeeper:
     return Doorkeeper(tokens=tokens, anonymous=settings.anonymous_customers, key=key)
 
 
-def _origins(settings: config.Settings) -> str | list[str] | Callable[[str | None, dict[str, Any]], bool] | None:
-    allowed = settings.allowed_origins
-    if not isinstance(allowed, tuple):
-        return allowed
-    if settings.console_token:
-        # The console is a page of this hook's own.
-        return lambda origin, environ: origin in allowed or (origin or "").partition("://")[2] == environ.get("HTTP_HOST")
-    return list(allowed)
+class _Addresses:
+    """WSGI middleware: who asks, under which name, and in which scheme, as the proxies before LCH say."""
+
+    def __init__(self, app: Any, hops: int) -> None:
+        self._app = ProxyFix(app, x_for=0, x_proto=hops, x_host=hops) if hops else app
+        self._hops = hops
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        environ["REMOTE_ADDR"] = addresses.client_address(
+            environ.get("REMOTE_ADDR") or "", environ.get("HTTP_X_FORWARDED_FOR") or "", self._hops
+        )
+        return self._app(environ, start_response)
 
 
 def _warn(settings: config.Settings) -> None:
@@ -251,5 +265,10 @@ def _warn(settings: config.Settings) -> None:
         log.warning(f"JWT_SECRET is shorter than {_SOUND_SECRET_BYTES} bytes and could be guessed.")
     if not settings.customer_token_secret and settings.allowed_origins == "*":
         log.warning("ALLOWED_ORIGIN=* without CUSTOMER_TOKEN_SECRET: any website can read a customer's answers by their id.")
+    if isinstance(settings.allowed_origins, tuple) and {"null", "file://"} & {*settings.allowed_origins}:
+        log.warning("ALLOWED_ORIGIN lets in pages from files (null): any site can show a page that says it is one.")
+    quoted = [name for name in ("JWT_ISSUER", "JWT_SECRET") if config.in_quotes(getattr(settings, name.lower()))]
+    if quoted:
+        log.warning(f"{' and '.join(quoted)} begin and end with a quotation mark: is it really part of the value?")
     if settings.dms_url.startswith("http:") and os.environ.get("LCH_SANDBOX") != "1":
         log.warning("DMS_URL is http: messages and tokens go over the network in the clear.")

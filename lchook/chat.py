@@ -15,6 +15,7 @@ from typing import Any
 
 from socketio.exceptions import ConnectionRefusedError as Refused
 
+from lchook.addresses import is_this_machine
 from lchook.engine.ordered_events import Acknowledge, OrderedNamespace
 from lchook.identity import Doorkeeper, Identity, RefusedError
 from lchook.logs import Log, Spoken
@@ -86,6 +87,7 @@ class Chat(OrderedNamespace):
         self._clock = clock
         self._sockets: dict[str, _Socket] = {}
         self._numbers = itertools.count()
+        self._has_warned_of_hidden_addresses = False
         # When tokens expire, soonest first.
         self._expiries: list[tuple[float, str]] = []
         # Names of fields that the log has said are not forwarded.
@@ -98,7 +100,10 @@ class Chat(OrderedNamespace):
         self._ticker.start()
         address = environ.get("REMOTE_ADDR") or ""
         try:
-            identity = self._doorkeeper.identify(auth, address=address, browser=environ.get("HTTP_USER_AGENT") or "")
+            browser = environ.get("HTTP_USER_AGENT") or ""
+            identity = self._doorkeeper.identify(
+                auth, address=address, browser=browser, this_machine=is_this_machine(environ)
+            )
         except RefusedError as error:
             self.counts["connections_refused"] += 1
             log.warning("connection refused", socket=sid, address=address, reason=error)
@@ -220,6 +225,13 @@ class Chat(OrderedNamespace):
             if len(known.customers) >= _MOST_CUSTOMERS:
                 raise MessageError(f"one connection may speak for at most {_MOST_CUSTOMERS} customers")
             known.customers.add(customer_id)
+            if not claimed and not known.identity.unnamed_id_lasts and not self._has_warned_of_hidden_addresses:
+                self._has_warned_of_hidden_addresses = True
+                log.warning(
+                    "visitors without a name and a session come from an address that could be anybody's: a conversation of"
+                    " their own for each connection",
+                    socket=sid,
+                )
         if not self._customer_rates.allows(customer_id):
             self.counts["messages_too_many"] += 1
             raise MessageError(f"too many messages: at most {self._customer_rates.per_second:g} a second, more in bursts")

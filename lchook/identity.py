@@ -9,9 +9,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import secrets
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from lchook.addresses import is_public
 from lchook.messages import MessageError, customer_key
 from lchook.tokens import CustomerTokens, TokenError
 
@@ -37,6 +39,8 @@ class Identity:
     unnamed_id: str | None
     proven: bool = False
     expires_at: float | None = None
+    # Whether the next connection of the same visitor has the same `unnamed_id`.
+    unnamed_id_lasts: bool = True
 
     def speaker(self, claimed: str) -> str:
         """The customer for whom a message goes that claims this id.
@@ -63,11 +67,12 @@ class Doorkeeper:
         self._anonymous = anonymous
         self._key = key
 
-    def identify(self, auth: object, *, address: str, browser: str) -> Identity:
+    def identify(self, auth: object, *, address: str, browser: str, this_machine: bool = False) -> Identity:
         """Whom the socket speaks for.
 
         :param auth: what the client sent along: `token`, `customer_id`, `session`, or anything at all.
         :param address: the client's network address. :param browser: its User-Agent.
+        :param this_machine: whether it is somebody who sits at this machine, whatever the address is.
         :raises RefusedError: where a valid token is required.
         """
         fields: dict[Any, Any] = auth if isinstance(auth, dict) else {}
@@ -84,18 +89,26 @@ class Doorkeeper:
 
         session = fields.get("session")
         has_session = isinstance(session, str) and 0 < len(session) <= _MOST_SESSION_CHARACTERS
-        unnamed_id = self._unnamed_id(session if has_session else None, address, browser)
+        known_address = address if this_machine or is_public(address) else None
+        unnamed_id = self._unnamed_id(session if has_session else None, known_address, browser)
         customer_id = customer_key(fields.get("customer_id"))
         if customer_id == "":
             # Only a session tells one unnamed customer from another for sure, so only with one is there something to resume.
             customer_id = unnamed_id if has_session and self._anonymous == "isolate" else None
-        return Identity(customer_id, unnamed_id)
+        return Identity(customer_id, unnamed_id, unnamed_id_lasts=has_session or known_address is not None)
 
-    def _unnamed_id(self, session: str | None, address: str, browser: str) -> str | None:
+    def _unnamed_id(self, session: str | None, address: str | None, browser: str) -> str | None:
         if self._anonymous == "reject":
             return None
         if self._anonymous == "shared":
             return ""
-        what = f"session\n{session}" if session is not None else f"browser\n{address}\n{browser}"
+        if session is not None:
+            what = f"session\n{session}"
+        elif address is not None:
+            what = f"browser\n{address}\n{browser}"
+        else:
+            # Behind a gateway there may be anybody, and strangers must not share a conversation: this one ends with its
+            # connection.
+            what = f"connection\n{secrets.token_hex(16)}"
         digest = hmac.new(self._key, what.encode("utf-8", "replace"), hashlib.sha256).digest()
         return ANONYMOUS_PREFIX + base64.b32encode(digest[:15]).decode().lower()

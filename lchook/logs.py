@@ -15,6 +15,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple, TextIO
 
+from lchook.log_output import Output, steady
+
 _LEVELS = {level: logging.getLevelName(level) for level in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR)}
 # A field is an id, a type, a reason. Whoever sends more than this as one need not be repeated in full.
 _MOST_CHARACTERS = 200
@@ -120,9 +122,11 @@ def set_up_logs(levels: dict[str, str], log_format: str, *, show_text: bool) -> 
     Spoken.shown = show_text
     ours = logging.getLogger("lchook")
     if not logging.getLogger().handlers and not ours.handlers:
-        Log.output = sys.stderr
+        Log.output = steady(sys.stderr)
         Log.render = staticmethod(json_line if log_format == "json" else people_line)
-        handler = logging.StreamHandler(sys.stderr)
+        if isinstance(Log.output, Output):
+            Log.output.notice = _notice
+        handler = logging.StreamHandler(Log.output)
         handler.setFormatter(_Formatter(Log.render))
         for name in ("lchook", "engineio", "socketio"):
             logger = logging.getLogger(name)
@@ -140,6 +144,11 @@ def set_up_logs(levels: dict[str, str], log_format: str, *, show_text: bool) -> 
         logging.getLogger(name).setLevel(logging.ERROR)
     # It warns of each connection that it does not keep, and of each retry; the log says what became of the message.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
+
+
+def _notice(count: int) -> str:
+    """Stands in the log for lines that are missing there."""
+    return Log.render(time.time(), "WARNING", "log", Said("lines could not be written here", {"count": count}), None)
 
 
 def people_line(at: float, level: str, part: str, what: Said | str, error: str | None) -> str:

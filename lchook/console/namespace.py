@@ -11,6 +11,7 @@ from typing import Any
 
 from socketio.exceptions import ConnectionRefusedError as Refused
 
+from lchook.addresses import network
 from lchook.console.events import Filter
 from lchook.console.feed import Feed
 from lchook.engine.ordered_events import Acknowledge, OrderedNamespace
@@ -41,7 +42,7 @@ class ConsoleNamespace(OrderedNamespace):
 
     def connected(self, sid: str, environ: dict[str, Any], auth: Any) -> None:
         address = environ.get("REMOTE_ADDR") or ""
-        if not self._attempts.allows(address):
+        if not self._attempts.allows(network(address)):
             raise Refused("too many attempts from your address: try again in a few seconds")
         token = auth.get("token") if isinstance(auth, dict) else None
         if not isinstance(token, str) or not token:
@@ -50,7 +51,7 @@ class ConsoleNamespace(OrderedNamespace):
         if not hmac.compare_digest(token.encode("utf-8", "replace"), self._token):
             log.warning("a console was refused: wrong token", address=address)
             raise Refused("this is not the token: compare it with CONSOLE_TOKEN")
-        self._attempts.forget(address)
+        self._attempts.forget(network(address))
         self._ticker.start()
         log.info("a console is connected", address=address, socket=sid)
 

@@ -7,14 +7,15 @@ import os
 import socket
 from collections.abc import Iterator
 
-from lchook.doctor.asking import HERE, WEBHOOK_PATH, ask_hook, why
+from lchook.binds import all_addresses, family, this_machine, written
+from lchook.doctor.asking import HERE, WEBHOOK_PATH, Answer, ask_hook, why
 from lchook.doctor.findings import Finding
 
 
 def examine_port(port: int) -> Iterator[Finding]:
     """Who is on the port of this machine that LCH serves on."""
     try:
-        answer = ask_hook("GET", f"http://127.0.0.1:{port}{WEBHOOK_PATH}", trust_environment=False)
+        answer = _ask(port)
     except OSError as error:
         refusal = _listening_refused(port)
         if refusal is None:
@@ -43,11 +44,23 @@ _PORT_ADVICE = "LCH cannot start there. Stop that program (`ss -ltnp` shows it),
 
 def _listening_refused(port: int) -> int | None:
     """Why LCH could not listen there, as an `errno`; None where it could."""
-    with socket.socket() as probe:
-        if os.name == "posix":
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("", port))
-        except OSError as error:
-            return error.errno or errno.EADDRINUSE
+    for host, _ in all_addresses(port):
+        with socket.socket(family(host)) as probe:
+            if os.name == "posix":
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError as error:
+                return error.errno or errno.EADDRINUSE
     return None
+
+
+def _ask(port: int) -> Answer:
+    """Whoever answers, by IPv4 or by IPv6."""
+    refusals: list[OSError] = []
+    for address in this_machine(port):
+        try:
+            return ask_hook("GET", f"http://{written(*address)}{WEBHOOK_PATH}", trust_environment=False)
+        except OSError as error:
+            refusals.append(error)
+    raise refusals[0]

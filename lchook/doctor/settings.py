@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from config import Settings
+from config import Settings, in_quotes
 from lchook.doctor.findings import Finding
 
 # RFC 7518, 3.2.
@@ -38,6 +38,8 @@ def examine_settings(settings: Settings) -> Iterator[Finding]:
         )
     yield _who_may_connect(settings)
     yield _who_is_believed(settings)
+    if not settings.customer_token_secret and settings.anonymous_customers == "isolate":
+        yield _who_is_known_again(settings)
 
 
 def without_secrets(url: str) -> str:
@@ -48,7 +50,7 @@ def without_secrets(url: str) -> str:
 
 def _odd_secrets(settings: Settings) -> Iterator[Finding]:
     for name, value in (("JWT_SECRET", settings.jwt_secret), ("JWT_ISSUER", settings.jwt_issuer)):
-        if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+        if in_quotes(value):
             yield Finding(
                 "settings",
                 "warning",
@@ -114,3 +116,22 @@ def _who_is_believed(settings: Settings) -> Finding:
             "clients must bring a token that is signed with CUSTOMER_TOKEN_SECRET (`token --customer ID` makes one)",
         )
     return Finding("customers", "ok", "clients are believed who they say they are (CUSTOMER_TOKEN_SECRET is not set)")
+
+
+def _who_is_known_again(settings: Settings) -> Finding:
+    if settings.proxy_hops:
+        believed = f"the last {settings.proxy_hops} of X-Forwarded-For are believed"
+        advice = ""
+    else:
+        believed = "X-Forwarded-For is not believed, as PROXY_HOPS is 0"
+        advice = (
+            "Behind a proxy, set PROXY_HOPS, or all visitors have the proxy's address. Where a container's gateway hides"
+            " addresses, let pages send a session."
+        )
+    return Finding(
+        "visitors",
+        "ok",
+        "visitors without a name are known again by their session, else by browser and public address, and else not at all"
+        f" (a private address could be anybody's); {believed}",
+        advice,
+    )

@@ -15,6 +15,7 @@ from typing import Any
 
 from socketio import packet
 
+from lchook.addresses import network
 from lchook.engine import acknowledgements, websocket
 from lchook.engine.mended import Busy
 from lchook.logs import Log
@@ -144,7 +145,7 @@ class EngineGuard:
 
     def _may_connect(self, environ: dict[str, Any]) -> bool:
         address = environ.get("REMOTE_ADDR") or ""
-        if self._connection_rates.allows(address):
+        if self._connection_rates.allows(network(address)):
             return True
         self.counts["connections_too_many"] += 1
         if self._clock() >= self._silent_until:

@@ -1,4 +1,4 @@
-"""`python -m lchook.sandbox`: hook, DMS and chat page on one address, with nothing set up. `make demo` runs it.
+"""`python -m lchook.sandbox`, `lch demo`: hook, DMS and chat page on one address, with nothing set up. `make demo` runs it.
 
 Sets LCH's environment variables as somebody with a real Pega would, then becomes gunicorn.
 """
@@ -9,9 +9,10 @@ import os
 import secrets
 import socket
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from lchook import log_output
+from lchook.binds import this_machine, written
+from lchook.top import TOP
 
 
 def main() -> None:
@@ -31,10 +32,13 @@ def main() -> None:
     for name in ("FLASK_RUN_FROM_CLI", "GUNICORN_CMD_ARGS", "ALLOWED_ORIGIN"):
         os.environ.pop(name, None)
     os.environ["ALLOWED_ORIGIN"] = ""
-    os.chdir(ROOT)
+    # The process that prints must not wait for, or fail by, who does not read.
+    log_output.take_over()
     print(f"LCH with a sandbox DMS: open http://127.0.0.1:{port}/ (stop with Ctrl+C)")
-    print(f"What operators see: http://127.0.0.1:{port}/console#token={console_token}", flush=True)
-    arguments = ["-m", "gunicorn", "-c", "gunicorn.conf.py", "--bind", f"127.0.0.1:{port}", "lchook.sandbox.demo:app"]
+    print(f"What operators see: http://127.0.0.1:{port}/console#token={console_token}")
+    log_output.finish()
+    binds = [word for address in this_machine(int(port)) for word in ("--bind", written(*address))]
+    arguments = ["-P", "-m", "gunicorn", "-c", str(TOP / "gunicorn.conf.py"), *binds, "lchook.sandbox.demo:app"]
     os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606
 
 

@@ -25,6 +25,7 @@ from gevent import pywsgi
 from geventwebsocket.handler import WebSocketHandler
 from gunicorn.workers.ggevent import PyWSGIHandler
 
+from lchook.addresses import canonical
 from lchook.logs import Log
 from lchook.serving.frames import Frames
 from lchook.serving.http_request import BadRequestError, Incoming, Post, RequestHeaders, post_ahead
@@ -357,7 +358,8 @@ class Handler(WebSocketHandler, PyWSGIHandler):  # type: ignore[misc]  # neither
             log.unexpected("answering a request failed", error, address=self._address())
 
     def _address(self) -> str:
-        return str(self.client_address[0]) if self.client_address else ""
+        peer = str(self.client_address[0]) if self.client_address else ""
+        return canonical(peer) or peer
 
 
 class _Rest:

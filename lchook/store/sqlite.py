@@ -14,6 +14,7 @@ import contextlib
 import functools
 import os
 import sqlite3
+import stat
 import threading
 import time
 import uuid
@@ -383,6 +384,7 @@ class SqliteStore:
                 self._remarks.append((log.warning, f"the store's file {ON_NETWORK.format(kind=kind)}"))
             self._seen_place = True
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            _share_with_group(self._path)
         db = sqlite3.connect(
             self._path or ":memory:",
             timeout=_BUSY_SECONDS,
@@ -447,3 +449,13 @@ class SqliteStore:
             if self._file is not None:
                 os.close(self._file)
                 self._file = None
+
+
+def _share_with_group(path: Path) -> None:
+    """In a container the next start may be another user's, in the same group: where that may write in the folder, it may
+    write the file. SQLite gives the files beside it the same rights."""
+    if path.parent.stat().st_mode & stat.S_IWGRP:
+        with contextlib.suppress(OSError):
+            new = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o660)
+            os.fchmod(new, 0o660)
+            os.close(new)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
+from lchook.binds import all_addresses, written
 from tests.support.hooks import Hook
 from tests.support.jwts import SECRET
 from tests.support.servers import flask_command, free_port, gunicorn_command, run_to_its_end
@@ -72,7 +73,7 @@ def gunicorn_settings() -> dict[str, str]:
         ("preload_app", "False"),
         # Instances of one user would take it from each other.
         ("control_socket_disable", "True"),
-        ("bind", "['0.0.0.0:12345']"),
+        ("bind", str([written(*address) for address in all_addresses(12345)])),
         ("reuse_port", "False"),
     ],
 )

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -56,12 +57,12 @@ def flask_command(port: int, *arguments: str) -> list[str]:
 class Server:
     """A running server. Its standard output and error are in `log`."""
 
-    def __init__(self, command: Sequence[str], port: int, **settings: str) -> None:
+    def __init__(self, command: Sequence[str], port: int, *, folder: Path = ROOT, **settings: str) -> None:
         self.url = f"{'https' if '--certfile' in command else 'http'}://127.0.0.1:{port}"
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed in stop()
         self._process = subprocess.Popen(
             command,
-            cwd=ROOT,
+            cwd=folder,
             env=environment(PORT=str(port), **settings),
             stdin=subprocess.DEVNULL,
             stdout=self._output,
