@@ -50,9 +50,7 @@ class _Job(Generic[Connection]):
         self.result: Any = None
         self.error: BaseException | None = None
         self.given_up = False
-        # Held until the job is done.
-        self.done = threading.Lock()
-        self.done.acquire()
+        self.done = threading.Event()
 
 
 class GroupCommit(Generic[Connection]):
@@ -105,7 +103,7 @@ class GroupCommit(Generic[Connection]):
                 self._running, self._since = True, time.monotonic()
         if begins:
             self._aside(self._do, self._done)
-        if not job.done.acquire(timeout=self._patience_seconds):
+        if not job.done.wait(self._patience_seconds):
             job.given_up = True
             raise StoreError(f"it did not answer within {self._patience_seconds:g} s{self._trouble}")
         if isinstance(job.error, StoreError):
@@ -126,7 +124,7 @@ class GroupCommit(Generic[Connection]):
         if self._running:
             self._aside(self._do, self._done)
         for job in jobs:
-            job.done.release()
+            job.done.set()
 
     # Aside
 
