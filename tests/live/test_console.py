@@ -244,7 +244,7 @@ def test_a_console_that_comes_later_is_told_what_was_before(hook: Hook, customer
 def test_questions_find_what_the_filter_names(hook: Hook, customer: str) -> None:
     with hook.connect() as client, Console(hook) as console:
         client.say(customer)
-        client.call("clientMessage", {"type": "text", "customer_id": 5})
+        client.call("clientMessage", {"type": "text", "customer_id": None})
         hook.dms.faults.set(dms="500")
         client.say(f"{customer}-2")
         story = console.ask(customer=customer, exact=True)
