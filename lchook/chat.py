@@ -149,7 +149,8 @@ class Chat(OrderedNamespace):
     def _client_message(self, sid: str, args: list[Any], acknowledge: Acknowledge) -> None:
         def done(outcome: Outcome) -> None:
             answer = outcome.as_dict()
-            self._metrics.to_dms[type_label(message.type if message else None), outcome.status] += 1
+            label = "dropped" if outcome.quiet else outcome.status
+            self._metrics.to_dms[type_label(message.type if message else None), label] += 1
             acknowledge(answer)
             if outcome.status != "sent" and not outcome.quiet:
                 self._emit(sid, "serverError", FORWARDING_FAILED, answer)
