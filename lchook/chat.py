@@ -164,7 +164,8 @@ class Chat(OrderedNamespace):
 
         def done(outcome: Outcome) -> None:
             answer = outcome.as_dict()
-            self._metrics.to_dms[type_label(message.type if message else None), outcome.status] += 1
+            label = "dropped" if outcome.quiet else outcome.status
+            self._metrics.to_dms[type_label(message.type if message else None), label] += 1
             if message is not None and message.ignored and outcome.status != "rejected":
                 answer["ignored"] = list(message.ignored)
             if message is not None and message.type == END_OF_SESSION:

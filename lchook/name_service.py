@@ -10,7 +10,7 @@ import errno
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,9 +54,9 @@ class _Host:
 class NameService:
     """Remembers what it was told. Call from anywhere."""
 
-    def __init__(self, *, warn: Callable[..., None] = log.warning) -> None:
-        """:param warn: told, as a logger is, what does not work while something else does."""
-        self._warn = warn
+    def __init__(self, *, quiet: bool = False) -> None:
+        """:param quiet: whether nothing is logged of what fails while something else works."""
+        self._quiet = quiet
         self._hosts: dict[tuple[str, int], _Host] = {}
         self._lock = threading.Lock()
         # Until when an address is tried after the others.
@@ -100,9 +100,9 @@ class NameService:
         for other, error in failed:
             # Without a way to IPv6 that is how it should be.
             expected = isinstance(error, OSError) and error.errno in (errno.ENETUNREACH, errno.EADDRNOTAVAIL)
-            if other[4] not in self._avoided and not expected:
+            if other[4] not in self._avoided and not expected and not self._quiet:
                 reason = cause_in_words(error) or "it keeps silent"
-                self._warn("an address fails, another one works", host=host, address=other[4][0], reason=reason)
+                log.warning("an address fails, another one works", host=host, address=other[4][0], reason=reason)
             self._avoided[other[4]] = until
 
     def none_answered(self, host: str, port: int) -> None:
@@ -144,15 +144,15 @@ class NameService:
                 if known.failing:
                     known.failing = False
                     log.info("the name service answers again", host=host)
-            elif known.addresses and not known.doubted:
+            elif now - known.told_at < _STALE_SECONDS and known.addresses and not known.doubted:
                 known.fresh_until = now + FRESH_SECONDS
         lookup.done.set()
 
     def _say_that_it_fails(self, host: str, known: _Host, lookup: _Lookup) -> None:
-        if not known.failing:
+        if not known.failing and not self._quiet:
             known.failing = True
             reason = "it fails" if lookup.error is not None else "it is slow"
-            self._warn("no answer of the name service: addresses that it told before are used", host=host, reason=reason)
+            log.warning("no answer of the name service: addresses that it told before are used", host=host, reason=reason)
 
 
 def _numeric(host: str, port: int) -> list[AddressInfo]:

@@ -103,7 +103,7 @@ def totals_of(to_dms: Mapping[Any, int], webhooks: Mapping[Any, int], deliveries
     """
     messages, posts = list(to_dms.items()), list(webhooks.items())
     failures = (
-        sum(count for (_, outcome), count in messages if outcome != "sent")
+        sum(count for (_, outcome), count in messages if outcome not in ("sent", "dropped"))
         + sum(count for (_, status), count in posts if status != "200")
         + sum(deliveries.get(what, 0) for what in _FAILURES)
     )

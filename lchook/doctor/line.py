@@ -16,10 +16,6 @@ from lchook.route import Route
 from lchook.trusted import trusting_context
 
 
-def _say_nothing(*_: object, **__: object) -> None:
-    """The doctor says itself which addresses fail."""
-
-
 @dataclass(frozen=True, slots=True)
 class Line:
     """Where an address is, and how LCH gets there: as requests, and so `dms.py`, understands the environment."""
@@ -63,7 +59,7 @@ class Line:
         :param context: for TLS; None for none.
         :raises OSError: (`ssl.SSLError` among them) where there is none.
         """
-        connection = self.route.open(NameService(warn=_say_nothing), context, within_seconds=self.timeout_seconds)
+        connection = self.route.open(NameService(quiet=True), context, within_seconds=self.timeout_seconds)
         connection.settimeout(self.timeout_seconds)
         return connection
 
