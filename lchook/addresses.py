@@ -92,6 +92,7 @@ def is_this_machine(environ: dict[str, Any]) -> bool:
     )
 
 
+@functools.lru_cache(maxsize=1024)
 def _is_loopback(address: str) -> bool:
     try:
         return ipaddress.ip_address(address).is_loopback
@@ -104,5 +105,6 @@ _LOCAL_NAME = re.compile(
 )
 
 
+@functools.lru_cache(maxsize=1024)
 def _is_local_name(url: str) -> bool:
     return _LOCAL_NAME.fullmatch(url) is not None
