@@ -21,10 +21,12 @@ from gevent import monkey
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import config
-from lchook import addresses, cli, console, health, http_errors, log_output, webhook
-from lchook.chat import FORWARDING_FAILED, Chat
-from lchook.dms import DmsClient
-from lchook.draining import Draining
+from lchook import cli, console, log_output
+from lchook.core import addresses
+from lchook.core.authentication import Doorkeeper
+from lchook.core.rate_limiter import Rates
+from lchook.core.tokens import CustomerTokens, Tokens
+from lchook.dms.client import DmsClient
 from lchook.engine.cors import Cors
 from lchook.engine.guard import EngineGuard, StrictJson
 from lchook.engine.lean_manager import LeanManager
@@ -36,22 +38,22 @@ from lchook.engine.ordered_events import (
     emit_event,
     engine_socket,
 )
-from lchook.identity import Doorkeeper
+from lchook.flows.retries import RetryingDms
+from lchook.flows.to_customer import ToCustomer
+from lchook.flows.to_dms import ToDms
 from lchook.logs import Log, set_up_logs
-from lchook.metrics import Metrics
-from lchook.origins import Origins
-from lchook.rates import Rates
-from lchook.retries import RetryingDms
+from lchook.periodic_tasks import Ticker
 from lchook.serving.aside import Aside
 from lchook.serving.crew import crew
 from lchook.serving.start import check_server
 from lchook.store import Bell, Store
 from lchook.store.from_url import store_from_url
 from lchook.store.group_commit import in_a_thread
-from lchook.ticker import Ticker
-from lchook.to_customer import ToCustomer
-from lchook.to_dms import ToDms
-from lchook.tokens import CustomerTokens, Tokens
+from lchook.web import health, http_errors, webhook
+from lchook.web.chat import FORWARDING_FAILED, Chat
+from lchook.web.draining import Draining
+from lchook.web.metrics import Metrics
+from lchook.web.origins import Origins
 
 log = Log(__name__)
 

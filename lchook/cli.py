@@ -11,10 +11,10 @@ import click
 from flask import Flask
 
 from config import Settings
+from lchook.core.tokens import MAX_AGE_SECONDS, CustomerTokens, Tokens
 from lchook.doctor import examine
 from lchook.doctor.findings import Finding, as_json, has_problems, shown
 from lchook.doctor.token import explain
-from lchook.tokens import MAX_AGE_SECONDS, CustomerTokens, Tokens
 
 _CUSTOMER_TTL_SECONDS = 3600
 

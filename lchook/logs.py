@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import re
 import sys
 import time
 from collections import deque
@@ -78,8 +79,8 @@ class Log:
     render: ClassVar[Render]
 
     def __init__(self, name: str) -> None:
-        self._logger = logging.getLogger(name)
-        self._part = name.removeprefix("lchook.")
+        self._logger = logging.getLogger(f"lchook.{_part_of(name)}")
+        self._part = _part_of(name)
 
     def debug(self, text: str, /, **fields: Any) -> None:
         if self._logger.isEnabledFor(logging.DEBUG):
@@ -177,6 +178,11 @@ def json_line(at: float, level: str, part: str, what: Said | str, error: str | N
     return json.dumps(entry, default=str) + "\n"
 
 
+def _part_of(name: str) -> str:
+    """What lines and levels call a module: by its name, without the folder where the name says enough."""
+    return re.sub(r"^lchook\.(?:(?:core|flows|web)\.)?", "", name)
+
+
 @functools.lru_cache(maxsize=2)
 def _local(second: int) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
@@ -196,7 +202,7 @@ class _Formatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         what = record.msg if isinstance(record.msg, Said) else record.getMessage()
-        part = record.name.removeprefix("lchook.")
+        part = _part_of(record.name)
         return self._render(record.created, record.levelname, part, what, _error(record)).rstrip("\n")
 
 

@@ -14,7 +14,6 @@ from flask import Blueprint, Flask, render_template
 from flask.typing import ResponseReturnValue
 
 from config import Settings
-from lchook.chat import Chat
 from lchook.console.events import Masks
 from lchook.console.feed import Feed, Sources
 from lchook.console.history import History
@@ -22,13 +21,14 @@ from lchook.console.namespace import NAMESPACE, ConsoleNamespace
 from lchook.console.samples import Samples, totals_of
 from lchook.engine.guard import EngineGuard
 from lchook.engine.ordered_events import OrderedSocketIO
+from lchook.flows.to_customer import ToCustomer
+from lchook.flows.to_dms import ToDms
 from lchook.logs import Log, Spoken
-from lchook.metrics import Metrics
 from lchook.pages import add_shared_routes, client_script, page_headers
+from lchook.periodic_tasks import Ticker
 from lchook.store import Store
-from lchook.ticker import Ticker
-from lchook.to_customer import ToCustomer
-from lchook.to_dms import ToDms
+from lchook.web.chat import Chat
+from lchook.web.metrics import Metrics
 
 __all__ = ["Samples", "init_app"]
 

@@ -11,13 +11,13 @@ from typing import Any
 
 from socketio.exceptions import ConnectionRefusedError as Refused
 
-from lchook.addresses import network
 from lchook.console.events import Filter
 from lchook.console.feed import Feed
+from lchook.core.addresses import network
+from lchook.core.rate_limiter import Rates
 from lchook.engine.ordered_events import Acknowledge, OrderedNamespace
 from lchook.logs import Log
-from lchook.rates import Rates
-from lchook.ticker import Ticker
+from lchook.periodic_tasks import Ticker
 
 log = Log("lchook.console")
 

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from lchook.metrics import Metrics
+from lchook.web.metrics import Metrics
 
 EVERY_SECONDS = 2.0
 KEPT = 300

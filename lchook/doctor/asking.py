@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import requests
 from urllib3.exceptions import HTTPError
 
+from lchook.dms.failures import cause_in_words
 from lchook.doctor.findings import within
-from lchook.network_words import cause_in_words
 
 # How `GET /webhook` begins where LCH answers.
 HERE = "LCH's webhook is here."

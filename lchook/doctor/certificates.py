@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from lchook.dms.failures import cause_in_words
 from lchook.doctor.findings import Finding, in_words, quoted, within
 from lchook.doctor.line import Line
-from lchook.network_words import cause_in_words
 
 # Those who renew by machine do so 30 days before the end; by then something is stuck.
 _SOON_SECONDS = 14 * 86_400

@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
 
+from lchook.core.tokens import CLOCK_SKEW_SECONDS, MAX_AGE_SECONDS
+from lchook.dms.failures import cause_in_words
+from lchook.dms.first_to_connect import first_to_connect
+from lchook.dms.name_service import AddressInfo, NameService
 from lchook.doctor.certificates import examine_certificate
 from lchook.doctor.findings import Finding, in_words, quoted, within
 from lchook.doctor.line import Line
 from lchook.doctor.settings import without_secrets
-from lchook.first_to_connect import first_to_connect
-from lchook.name_service import AddressInfo, NameService
-from lchook.network_words import cause_in_words
-from lchook.tokens import CLOCK_SKEW_SECONDS, MAX_AGE_SECONDS
 
 # Below this nobody notices, and `Date` says whole seconds.
 _FINE_SKEW_SECONDS = 5.0

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 import requests
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, select_proxy
 
-from lchook.name_service import NameService
-from lchook.route import Route
-from lchook.trusted import trusting_context
+from lchook.dms.name_service import NameService
+from lchook.dms.route import Route
+from lchook.dms.trust import trusting_context
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterator
 
 from config import Settings
-from lchook.dms import DmsAnswer, DmsClient, DmsError
+from lchook.core.tokens import Tokens
+from lchook.dms.client import DmsAnswer, DmsClient, DmsError
 from lchook.doctor.findings import Finding, quoted
 from lchook.doctor.settings import without_secrets
-from lchook.tokens import Tokens
 
 CUSTOMER_ID = "lch-doctor"
 

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from config import Settings
+from lchook.core.tokens import Tokens
 from lchook.doctor.asking import CONNECT_SECONDS, HERE, MOST_SECONDS, WEBHOOK_PATH, Answer, ask_hook, why
 from lchook.doctor.findings import Finding, quoted, within
 from lchook.doctor.line import Line
-from lchook.tokens import Tokens
 
 
 def webhook_address(public_url: str) -> str:

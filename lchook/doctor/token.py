@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from config import Settings
+from lchook.core.tokens import CLOCK_SKEW_SECONDS, MAX_AGE_SECONDS, CustomerTokens, TokenError, Tokens
 from lchook.doctor.findings import Finding, Status, in_words, quoted
 from lchook.doctor.token_parts import bare, fitting_secret, parts
-from lchook.tokens import CLOCK_SKEW_SECONDS, MAX_AGE_SECONDS, CustomerTokens, TokenError, Tokens
 
 # Seconds since 1970 get there in the year 5138; milliseconds passed it in 1973.
 _SURELY_MILLISECONDS = 1e11

@@ -15,12 +15,12 @@ from typing import Any
 
 from socketio import packet
 
-from lchook.addresses import network
+from lchook.core.addresses import network
+from lchook.core.messages import MOST_LEVELS, is_deeper_than, strict_json
+from lchook.core.rate_limiter import Rates
 from lchook.engine import acknowledgements, websocket
 from lchook.engine.mended import Busy
 from lchook.logs import Log
-from lchook.messages import MOST_LEVELS, is_deeper_than, strict_json
-from lchook.rates import Rates
 
 log = Log(__name__)
 

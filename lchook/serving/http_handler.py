@@ -25,13 +25,13 @@ from gevent import pywsgi
 from geventwebsocket.handler import WebSocketHandler
 from gunicorn.workers.ggevent import PyWSGIHandler
 
-from lchook.addresses import canonical
+from lchook.core.addresses import canonical
 from lchook.logs import Log
 from lchook.serving.frames import Frames
 from lchook.serving.http_request import BadRequestError, Incoming, Post, RequestHeaders, post_ahead
 from lchook.serving.served_websocket import ServedWebSocket
 from lchook.serving.websocket import BoundedWebSocket
-from lchook.webhook import TakePost
+from lchook.web.webhook import TakePost
 
 log = Log(__name__)
 

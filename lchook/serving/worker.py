@@ -22,7 +22,7 @@ from lchook.serving.http_handler import Connection, Handler
 from lchook.serving.served_websocket import ServedWebSocket
 from lchook.serving.start import check_patching
 from lchook.serving.websocket import BoundedWebSocket
-from lchook.webhook import PATH
+from lchook.web.webhook import PATH
 
 log = Log(__name__)
 

@@ -21,6 +21,7 @@ import pytest
 import requests
 from flask.testing import FlaskClient
 
+from lchook.core.tokens import TokenError, Tokens
 from lchook.pages import CDN_CLIENT, CDN_INTEGRITY
 from lchook.sandbox.bodies import KINDS
 from lchook.sandbox.dms import SandboxDms
@@ -29,7 +30,6 @@ from lchook.sandbox.files import FILES
 from lchook.sandbox.inbox import NotReceivedError
 from lchook.sandbox.web import create_app
 from lchook.sandbox.webhooks import MOST_WAITING
-from lchook.tokens import TokenError, Tokens
 
 ISSUER = "the-connection"
 # 64 bytes: PyJWT warns of shorter ones for HS512, which one test signs with.

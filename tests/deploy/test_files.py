@@ -21,7 +21,7 @@ import requests
 import yaml
 
 import config
-from lchook.metrics import Metrics
+from lchook.web.metrics import Metrics
 from tests.docs.pages import page
 from tests.support.jwts import ISSUER, SECRET
 from tests.support.servers import environment, free_port

@@ -99,8 +99,8 @@ def test_the_metrics_in_operations_are_the_real_ones(busy_hook: Hook) -> None:
 @pytest.mark.parametrize(
     ("metric", "source"),
     [
-        ("lch_deliveries_total", "lchook/to_customer.py"),
-        ("lch_clients_total", "lchook/chat.py"),
+        ("lch_deliveries_total", "lchook/flows/to_customer.py"),
+        ("lch_clients_total", "lchook/web/chat.py"),
         ("lch_refusals_total", "lchook/engine/guard.py"),
     ],
 )

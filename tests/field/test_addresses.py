@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from config import SettingsError, load
-from lchook.addresses import canonical, client_address, is_public, network
+from lchook.core.addresses import canonical, client_address, is_public, network
 from tests.live.test_origins import polling, websocket_opens
 from tests.security.test_visitors_without_a_name import id_at_dms
 from tests.support.clients import PythonClient

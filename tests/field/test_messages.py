@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import requests
 
-from lchook.tokens import CustomerTokens
+from lchook.core.tokens import CustomerTokens
 from tests.support.clients import PythonClient
 from tests.support.jwts import ISSUER, SECRET, mint
 from tests.support.liberal_dms import LiberalDms

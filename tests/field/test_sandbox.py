@@ -16,12 +16,12 @@ import pytest
 import requests
 from flask.testing import FlaskClient
 
-from lchook.dms import DmsClient
+from lchook.core.tokens import Tokens
+from lchook.dms.client import DmsClient
 from lchook.sandbox.bodies import AGENT_LEFT
 from lchook.sandbox.dms import SandboxDms
 from lchook.sandbox.faults import WEBHOOK_FAULTS
 from lchook.sandbox.web import create_app
-from lchook.tokens import Tokens
 from tests.support.jwts import ISSUER, SECRET, mint, read
 from tests.support.recorder import Recorder, Request, recording_hook
 

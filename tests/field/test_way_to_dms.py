@@ -18,14 +18,14 @@ from typing import Any
 import pytest
 import requests
 
-from lchook.dms import DmsClient, DmsError
+from lchook.core.tokens import Tokens
+from lchook.dms.client import DmsClient, DmsError
+from lchook.dms.failures import STRICT_CODES, cause_in_words
+from lchook.dms.name_service import FRESH_SECONDS, NameService
+from lchook.dms.trust import trusting_context
 from lchook.doctor.dms import examine_dms
-from lchook.name_service import FRESH_SECONDS, NameService
-from lchook.network_words import STRICT_CODES, cause_in_words
 from lchook.sandbox.dms import SandboxDms
 from lchook.sandbox.faults import Answer
-from lchook.tokens import Tokens
-from lchook.trusted import trusting_context
 from tests.support.addresses import accepting, swallowing
 from tests.support.certificates import Certificate, self_signed
 from tests.support.clients import PythonClient, text_message

@@ -25,9 +25,9 @@ from urllib.parse import quote
 import pytest
 import requests
 
+from lchook.core.tokens import Tokens
 from lchook.sandbox.bodies import KINDS
 from lchook.sandbox.faults import DMS_FAULTS, WEBHOOK_FAULTS
-from lchook.tokens import Tokens
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 Browser, BrowserContext, Locator, Page, expect = (

@@ -14,9 +14,9 @@ import socketio
 from socketio.exceptions import ConnectionError as NotConnectedError
 
 from config import SettingsError, load
-from lchook.chat import Chat
-from lchook.identity import Identity
-from lchook.messages import MessageError
+from lchook.core.authentication import Identity
+from lchook.core.messages import MessageError
+from lchook.web.chat import Chat
 from tests.security.conftest import CUSTOMER_SECRET
 from tests.support.clients import NodeClient, NodeProcess, PythonClient, text_message
 from tests.support.hooks import Hook, running_hook, text_body

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from lchook.dms import DmsAnswer, DmsClient, DmsError
-from lchook.tokens import Tokens
+from lchook.core.tokens import Tokens
+from lchook.dms.client import DmsAnswer, DmsClient, DmsError
 from tests.support.clients import PythonClient
 from tests.support.jwts import ISSUER, SECRET, read
 from tests.support.peers import peer, read_request

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lchook.body_coding import BodyError, decompressed, text_of
+from lchook.core.body_coding import BodyError, decompressed, text_of
 
 MOST = 10_000
 

@@ -67,7 +67,7 @@ def test_what_somebody_says_is_kept_as_its_length_only(monkeypatch: pytest.Monke
 def test_a_log_hands_its_events_to_the_history(monkeypatch: pytest.MonkeyPatch) -> None:
     history = History(3)
     monkeypatch.setattr(Log, "history", history)
-    Log("lchook.to_dms").warning("to DMS: failed", customer="c1")
+    Log("lchook.flows.to_dms").warning("to DMS: failed", customer="c1")
     _, [kept] = history.all()
     assert (kept.part, kept.level, kept.fields) == ("to_dms", "warning", {"customer": "c1"})
 

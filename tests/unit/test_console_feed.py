@@ -13,8 +13,8 @@ from lchook.console.feed import Feed, Sources
 from lchook.console.history import History
 from lchook.console.samples import Samples
 from lchook.logs import Event
-from lchook.metrics import Metrics
 from lchook.store import StoreError, Waiting, WaitingCustomer
+from lchook.web.metrics import Metrics
 from tests.support.waiting import wait_until
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lchook.console.samples import EVERY_SECONDS, KEPT, Samples, Totals, totals_of
-from lchook.metrics import Metrics
+from lchook.web.metrics import Metrics
 
 
 class World:

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from lchook.customers import Customer
+from lchook.flows.customers import Customer
 
 NEVER = float("-inf")
 

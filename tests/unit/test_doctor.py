@@ -12,7 +12,8 @@ import pytest
 import requests
 
 from config import Settings
-from lchook.dms import DmsAnswer
+from lchook.dms.client import DmsAnswer
+from lchook.dms.failures import cause_in_words
 from lchook.doctor import examine
 from lchook.doctor.findings import Finding, as_json, in_words, quoted, shown, within
 from lchook.doctor.port import examine_port
@@ -20,7 +21,6 @@ from lchook.doctor.probe import explained
 from lchook.doctor.public_address import examine_public_address, webhook_address
 from lchook.doctor.settings import examine_settings, without_secrets
 from lchook.doctor.store import examine_store
-from lchook.network_words import cause_in_words
 from lchook.sandbox.dms import SandboxDms
 from tests.support.http_answers import answering
 from tests.support.jwts import ISSUER, SECRET, mint

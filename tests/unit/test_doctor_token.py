@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from config import Settings
+from lchook.core.tokens import CustomerTokens, TokenError, Tokens
 from lchook.doctor.findings import Finding, has_problems
 from lchook.doctor.token import explain
-from lchook.tokens import CustomerTokens, TokenError, Tokens
 from tests.support.jwts import ISSUER, SECRET, mint, tampered
 
 PREVIOUS = "the secret that was before this one"

@@ -18,9 +18,9 @@ from engineio.socket import Socket as EngineSocket
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lchook.core.rate_limiter import Rates
 from lchook.engine.guard import EngineGuard, StrictJson
 from lchook.engine.ordered_events import emit_event
-from lchook.rates import Rates
 
 
 class World:

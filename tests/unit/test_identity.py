@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lchook.identity import Doorkeeper, Identity, RefusedError
-from lchook.messages import MessageError
-from lchook.tokens import CustomerTokens
+from lchook.core.authentication import Doorkeeper, Identity, RefusedError
+from lchook.core.messages import MessageError
+from lchook.core.tokens import CustomerTokens
 from tests.support.jwts import mint
 
 SECRET = "a secret of the site's backend, long enough"

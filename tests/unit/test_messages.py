@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lchook.messages import (
+from lchook.core.messages import (
     FIELDS_TO_DMS,
     MessageError,
     MessageToDms,

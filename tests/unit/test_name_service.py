@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lchook.name_service import FRESH_SECONDS, NameService
+from lchook.dms.name_service import FRESH_SECONDS, NameService
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 
@@ -21,7 +21,7 @@ def info(address: str) -> tuple[Any, ...]:
 @pytest.fixture
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     at = [1000.0]
-    monkeypatch.setattr("lchook.name_service.time", SimpleNamespace(monotonic=lambda: at[0]))
+    monkeypatch.setattr("lchook.dms.name_service.time", SimpleNamespace(monotonic=lambda: at[0]))
     return at
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import requests
 
-from lchook.name_service import FRESH_SECONDS
-from lchook.pooled_adapter import NotSentError, PooledAdapter
+from lchook.dms.connection_pool import NotSentError, PooledAdapter
+from lchook.dms.name_service import FRESH_SECONDS
 from tests.support.peers import peer, read_request
 from tests.support.servers import free_port
 
@@ -54,7 +54,7 @@ def test_the_next_address_is_tried_and_all_are_believed_for_a_while(
     adapter: PooledAdapter, asked: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [1000.0]
-    monkeypatch.setattr("lchook.name_service.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("lchook.dms.name_service.time", SimpleNamespace(monotonic=lambda: now[0]))
     with peer(serve) as address:
         port = address.rpartition(":")[2]
         assert [post(adapter, f"dms.example:{port}") for _ in range(3)] == [200, 200, 200]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lchook.rates import Rates
+from lchook.core.rate_limiter import Rates
 
 
 class Clock:

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from lchook.dms import DmsAnswer, DmsClient, DmsError
-from lchook.retries import RetryingDms
+from lchook.core.tokens import Tokens
+from lchook.dms.client import DmsAnswer, DmsClient, DmsError
+from lchook.flows.retries import RetryingDms
 from lchook.sandbox.dms import SandboxDms
-from lchook.tokens import Tokens
 from tests.support.jwts import ISSUER, SECRET, read
 
 OK = DmsAnswer(200, None, "")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from lchook import reused_ids
-from lchook.messages import MessageToDms, dms_from_client
-from lchook.reused_ids import ReusedIds
+from lchook.core.messages import MessageToDms, dms_from_client
+from lchook.flows import reused_ids
+from lchook.flows.reused_ids import ReusedIds
 
 
 def message(customer_id: str, message_id: object, text: str, type_: str = "text") -> MessageToDms:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from lchook.core.tokens import Tokens
 from lchook.sandbox.wire import LONGEST_BODY_BYTES, Wire, shown_body
-from lchook.tokens import Tokens
 
 
 def add(wire: Wire, **fields: Any) -> None:

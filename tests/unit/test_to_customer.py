@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from lchook.messages import customer_from_dms
+from lchook.core.messages import customer_from_dms
+from lchook.flows.to_customer import ToCustomer
 from lchook.store import Bell, Fetched, Kept, Removal, StoreError
 from lchook.store.sqlite import SqliteStore
-from lchook.to_customer import ToCustomer
 from tests.support.waiting import wait_until
 from tests.unit.conftest import Clock, start_thread
 

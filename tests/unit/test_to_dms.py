@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from lchook.dms import DmsAnswer
-from lchook.messages import dms_from_client
+from lchook.core.messages import dms_from_client
+from lchook.dms.client import DmsAnswer
+from lchook.flows.to_dms import Outcome, ToDms
 from lchook.store import Arrival, Bell, Store, StoreError
 from lchook.store.from_url import store_from_url
 from lchook.store.redis import RedisStore
 from lchook.store.sqlite import SqliteStore
-from lchook.to_dms import Outcome, ToDms
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until
 from tests.unit.conftest import start_thread

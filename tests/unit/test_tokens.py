@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from lchook.tokens import CLOCK_SKEW_SECONDS, MAX_AGE_SECONDS, TokenError, Tokens
+from lchook.core.tokens import CLOCK_SKEW_SECONDS, MAX_AGE_SECONDS, TokenError, Tokens
 from tests.support.jwts import ISSUER, SECRET, mint, read, tampered
 
 
@@ -121,7 +121,7 @@ def test_an_empty_secret_or_issuer_is_refused_at_once(issuer: str, secret: str) 
         Tokens(issuer=issuer, secret=secret)
 
 
-# lchook.tokens ignores this warning itself, but pytest's settings come after that.
+# lchook.core.tokens ignores this warning itself, but pytest's settings come after that.
 @pytest.mark.filterwarnings("ignore::jwt.InsecureKeyLengthWarning")
 def test_a_short_secret_still_works() -> None:
     tokens = Tokens(issuer=ISSUER, secret="short")

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from lchook.messages import MessageToCustomer
+from lchook.core.messages import MessageToCustomer
 from lchook.store import Letter
 
 # So many sockets that resumed are remembered for when the customer's own closes; more than that, and the oldest go.

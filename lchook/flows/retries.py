@@ -11,7 +11,7 @@ from tenacity.stop import stop_when_event_set
 from urllib3.exceptions import InvalidHeader
 from urllib3.util import Retry
 
-from lchook.dms import DmsAnswer, DmsClient, DmsError
+from lchook.dms.client import DmsAnswer, DmsClient, DmsError
 
 # DMS, or a proxy before it, has answered instead of taking the message.
 _NOT_TAKEN = frozenset({429, 502, 503, 504})

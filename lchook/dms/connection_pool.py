@@ -20,10 +20,10 @@ import requests
 from requests.adapters import BaseAdapter
 from requests.models import PreparedRequest, Response
 
-from lchook.name_service import NameService
-from lchook.network_words import BundleError
-from lchook.route import Route
-from lchook.trusted import trusting_context
+from lchook.dms.failures import BundleError
+from lchook.dms.name_service import NameService
+from lchook.dms.route import Route
+from lchook.dms.trust import trusting_context
 
 # Connections kept open for later use, and for how long: servers commonly close them after 5 s or more. As many as a DMS that
 # takes seconds to answer makes necessary: to open them all again would cost most when there is most to do.

@@ -15,16 +15,16 @@ from typing import Any
 
 from socketio.exceptions import ConnectionRefusedError as Refused
 
-from lchook.addresses import is_this_machine
+from lchook.core.addresses import is_this_machine
+from lchook.core.authentication import Doorkeeper, Identity, RefusedError
+from lchook.core.messages import END_OF_SESSION, MessageError, MessageToDms, dms_from_client
+from lchook.core.rate_limiter import Rates
 from lchook.engine.ordered_events import Acknowledge, OrderedNamespace
-from lchook.identity import Doorkeeper, Identity, RefusedError
+from lchook.flows.to_customer import ToCustomer
+from lchook.flows.to_dms import Outcome, ToDms
 from lchook.logs import Log, Spoken
-from lchook.messages import END_OF_SESSION, MessageError, MessageToDms, dms_from_client
-from lchook.metrics import Metrics, type_label
-from lchook.rates import Rates
-from lchook.ticker import Ticker
-from lchook.to_customer import ToCustomer
-from lchook.to_dms import Outcome, ToDms
+from lchook.periodic_tasks import Ticker
+from lchook.web.metrics import Metrics, type_label
 
 log = Log(__name__)
 

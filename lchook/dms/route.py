@@ -16,9 +16,9 @@ from urllib.parse import unquote, urlsplit
 
 from requests.auth import _basic_auth_str
 
-from lchook.first_to_connect import Attempt, first_to_connect
-from lchook.name_service import AddressInfo, NameService
-from lchook.network_words import ProxyRefusedError
+from lchook.dms.failures import ProxyRefusedError
+from lchook.dms.first_to_connect import Attempt, first_to_connect
+from lchook.dms.name_service import AddressInfo, NameService
 
 # Of a proxy's answer.
 _MOST_HEAD_BYTES = 64 * 1024

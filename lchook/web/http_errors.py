@@ -11,11 +11,11 @@ from typing import Any
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed, NotFound
 
-from lchook import webhook
+from lchook.core.rate_limiter import Rates
 from lchook.logs import Log
-from lchook.metrics import Metrics
 from lchook.pages.front import front_page
-from lchook.rates import Rates
+from lchook.web import webhook
+from lchook.web.metrics import Metrics
 
 log = Log(__name__)
 

@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from lchook.body_coding import text_of
-from lchook.canonical import canonical_json, compact_json, fingerprint
+from lchook.core.body_coding import text_of
+from lchook.core.canonical import canonical_json, compact_json, fingerprint
 
 # What a client's message of a known type may carry to DMS, besides the fields of FORWARD_FIELDS.
 FIELDS_TO_DMS = (

@@ -13,9 +13,9 @@ import secrets
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from lchook.addresses import is_public
-from lchook.messages import MessageError, customer_key
-from lchook.tokens import CustomerTokens, TokenError
+from lchook.core.addresses import is_public
+from lchook.core.messages import MessageError, customer_key
+from lchook.core.tokens import CustomerTokens, TokenError
 
 ANONYMOUS_PREFIX = "anon-"
 _MOST_SESSION_CHARACTERS = 256

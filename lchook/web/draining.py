@@ -13,10 +13,10 @@ from typing import Any
 
 from lchook.engine.cors import SOCKET_IO, WsgiApp
 from lchook.engine.ordered_events import OrderedSocketIO
+from lchook.flows.to_customer import ToCustomer
+from lchook.flows.to_dms import ToDms
 from lchook.logs import Log
 from lchook.store import Store
-from lchook.to_customer import ToCustomer
-from lchook.to_dms import ToDms
 
 log = Log(__name__)
 

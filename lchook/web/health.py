@@ -12,10 +12,10 @@ from flask import Blueprint, Response, request
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
-from lchook.draining import Draining
 from lchook.logs import Log
-from lchook.metrics import CONTENT_TYPE, Metrics
 from lchook.store import Store, StoreError
+from lchook.web.draining import Draining
+from lchook.web.metrics import CONTENT_TYPE, Metrics
 
 log = Log(__name__)
 

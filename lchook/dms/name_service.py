@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from lchook.dms.failures import NameServiceTimeoutError, cause_in_words
 from lchook.logs import Log
-from lchook.network_words import NameServiceTimeoutError, cause_in_words
 
 log = Log(__name__)
 

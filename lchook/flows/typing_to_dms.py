@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from lchook.messages import MessageToDms
+from lchook.core.messages import MessageToDms
 
 TYPING = "typing_indicator"
 # How long it is worth something while it waits: clients show an indicator for about as long.

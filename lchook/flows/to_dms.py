@@ -18,15 +18,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from lchook.canonical import compact_json
-from lchook.dms import DmsAnswer, DmsError
-from lchook.lanes import End, Lane, Waiting
+from lchook.core.canonical import compact_json
+from lchook.core.messages import MessageToDms
+from lchook.dms.client import DmsAnswer, DmsError
+from lchook.flows.lanes import End, Lane, Waiting
+from lchook.flows.retries import RetryingDms
+from lchook.flows.reused_ids import ReusedIds
+from lchook.flows.typing_to_dms import TYPING, TypingToDms
 from lchook.logs import Log
-from lchook.messages import MessageToDms
-from lchook.retries import RetryingDms
-from lchook.reused_ids import ReusedIds
 from lchook.store import Store, StoreError
-from lchook.typing_to_dms import TYPING, TypingToDms
 
 log = Log(__name__)
 

@@ -13,10 +13,10 @@ from requests.adapters import BaseAdapter, HTTPAdapter
 from requests.utils import select_proxy
 from urllib3.exceptions import HTTPError, MaxRetryError, NewConnectionError
 
-from lchook.network_words import cause_in_words
-from lchook.pooled_adapter import NotSentError, PooledAdapter
-from lchook.tokens import Tokens
-from lchook.trusted import trusting_context
+from lchook.core.tokens import Tokens
+from lchook.dms.connection_pool import NotSentError, PooledAdapter
+from lchook.dms.failures import cause_in_words
+from lchook.dms.trust import trusting_context
 
 # Posts under way at once; more wait. Each is a file descriptor, and gunicorn.conf.py reckons with so many.
 _MOST_POSTS = 1_500

@@ -18,10 +18,10 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-from lchook.canonical import compact_json
-from lchook.customers import Customer, JustKept, Sent
+from lchook.core.canonical import compact_json
+from lchook.core.messages import MessageToCustomer
+from lchook.flows.customers import Customer, JustKept, Sent
 from lchook.logs import Log
-from lchook.messages import MessageToCustomer
 from lchook.store import Letter, Removal, Store, StoreError
 
 log = Log(__name__)

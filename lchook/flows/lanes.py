@@ -16,8 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from lchook.core.messages import MessageToDms
 from lchook.logs import Log
-from lchook.messages import MessageToDms
 from lchook.store import Arrival, Store, StoreError
 
 log = Log(__name__)

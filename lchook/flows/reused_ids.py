@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 
-from lchook.messages import MessageToDms
+from lchook.core.messages import MessageToDms
 
 # What is remembered is bounded: to miss one now and then does no harm.
 _MOST_MESSAGES = 4_000

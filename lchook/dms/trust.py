@@ -8,7 +8,7 @@ from typing import Any
 
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
-from lchook.network_words import BundleError
+from lchook.dms.failures import BundleError
 
 
 def trusting_context(verify: bool | str = True, cert: Any = None) -> ssl.SSLContext:

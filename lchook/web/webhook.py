@@ -13,15 +13,15 @@ from flask_cors import cross_origin
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from config import Settings
-from lchook.body_coding import ACCEPTED_CODINGS, BodyError, decompressed
-from lchook.canonical import canonical_json, fingerprint
+from lchook.core.body_coding import ACCEPTED_CODINGS, BodyError, decompressed
+from lchook.core.canonical import canonical_json, fingerprint
+from lchook.core.messages import MessageError, customer_from_dms
+from lchook.core.tokens import TokenError, Tokens
+from lchook.flows.to_customer import ToCustomer
 from lchook.logs import Log, Spoken
-from lchook.messages import MessageError, customer_from_dms
-from lchook.metrics import Metrics, type_label
+from lchook.periodic_tasks import Ticker
 from lchook.store import StoreError
-from lchook.ticker import Ticker
-from lchook.to_customer import ToCustomer
-from lchook.tokens import TokenError, Tokens
+from lchook.web.metrics import Metrics, type_label
 
 log = Log(__name__)
 
