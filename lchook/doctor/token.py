@@ -132,12 +132,7 @@ def _expiry(claims: dict[str, Any], now: float, *, required: bool) -> Finding:
             "expiry", "problem" if expires_at is None else "warning", "exp is not in seconds since 1970", "Make it so."
         )
     if now >= expires_at:
-        says = f"it expired {in_words(now - expires_at)} ago (exp)"
-        issued_at = _seconds(claims.get("iat"))
-        if not required and issued_at is not None and issued_at < expires_at and now - issued_at <= MAX_AGE_SECONDS:
-            says += f": LCH takes it for {MAX_AGE_SECONDS} s from iat all the same, since clocks differ, and DMS does not"
-            return Finding("expiry", "warning", says, f"Let it live for {MAX_AGE_SECONDS} s. {_COMPARE_CLOCKS}")
-        return Finding("expiry", "problem", says, "Make a new one.")
+        return Finding("expiry", "problem", f"it expired {in_words(now - expires_at)} ago (exp)", "Make a new one.")
     return Finding("expiry", "ok", f"it is good for another {in_words(expires_at - now)}")
 
 

@@ -145,7 +145,7 @@ def test_when_an_instance_stops_webhooks_and_clients_go_to_the_other(short_lived
         assert len(client.wait_for_messages(6)) == 6
 
 
-def test_webhooks_that_a_stopping_instance_refuses_go_to_the_other(short_lived_site: Site, customer: str) -> None:
+def test_webhooks_are_kept_while_an_instance_stops_whichever_takes_them(short_lived_site: Site, customer: str) -> None:
     site = short_lived_site
     site.dms.faults.set(dms="hang", delay_seconds=5)
     # Node's client, because the one in Python has a thread for each event that comes: it may note them in another order.
@@ -160,7 +160,6 @@ def test_webhooks_that_a_stopping_instance_refuses_go_to_the_other(short_lived_s
             statuses.append(site.dms.send(customer, "text", text=[str(len(statuses))]).status_code)
         stopping.join()
         assert set(statuses) == {200}
-        assert '"503, 200"' in site.nginx.requests
         second.emit("clientMessage", text_message(customer))
         numbers = [message["text"] for message in second.wait_for_messages(len(statuses))]
         assert numbers == [[str(number)] for number in range(len(statuses))]

@@ -24,7 +24,6 @@ def now() -> int:
         pytest.param(lambda: f"Bearer {mint(iat=now() - 290, exp=now() + 10)}", id="nearly five minutes old"),
         pytest.param(lambda: f"Bearer {mint(iat=now() + 20)}", id="clock a little ahead"),
         pytest.param(lambda: f"Bearer {mint(iat=now() + 290, exp=now() + 320)}", id="clock minutes ahead"),
-        pytest.param(lambda: f"Bearer {mint(iat=now() - 60, exp=now() - 30)}", id="clock behind by more than it lives"),
         pytest.param(lambda: f"Bearer {mint(aud='LCH', sub='x', jti='1')}", id="more claims"),
     ],
 )
@@ -53,7 +52,7 @@ def test_a_good_token_is_believed(hook: Hook, customer: str, authorization: obje
         pytest.param(lambda: f"Bearer {mint(without=('iat',))}", "iat", id="no iat"),
         pytest.param(lambda: f"Bearer {mint(iat=now() - 305, exp=now() + 60)}", "older", id="too old"),
         pytest.param(lambda: f"Bearer {mint(iat=now() + 320, exp=now() + 350)}", "future", id="from the future"),
-        pytest.param(lambda: f"Bearer {mint(exp=now() - 10)}", "expired", id="expired"),
+        pytest.param(lambda: f"Bearer {mint(iat=now() - 40, exp=now() - 10)}", "expired", id="expired"),
         pytest.param(lambda: f"Bearer {mint(algorithm='none')}", "HS256", id="alg none"),
         pytest.param(lambda: f"Bearer {mint(algorithm='HS512')}", "HS256", id="alg HS512"),
         pytest.param(lambda: f"Bearer {tampered(mint(), exp=now() + 9999)}", "signature", id="tampered"),
