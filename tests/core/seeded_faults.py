@@ -1,0 +1,137 @@
+"""Faults put into the machines of `lchook/core` by hand, to see whether their tests find them.
+
+    python -m tests.core.seeded_faults
+
+Copies the project's core and its tests into a folder of its own, puts in one fault at a time, and runs the tests there. Not a
+test itself: it takes minutes. Exit status 1 where a fault was not found.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Fault(NamedTuple):
+    what: str
+    module: str
+    old: str
+    new: str
+
+
+FAULTS = (
+    Fault(
+        "messages given up with their connection do not come first again",
+        "session",
+        "self.cursor = min(self.cursor, min(lost) - 1)",
+        "pass",
+    ),
+    Fault(
+        "what is acknowledged is forgotten before the store removed it", "session", "self.acked.add(delivery.number)", "pass"
+    ),
+    Fault(
+        "what was fetched before it was removed is sent again",
+        "session",
+        'if self._call == "fetch":\n            # What',
+        "if False:\n            # What",
+    ),
+    Fault(
+        "a message overtakes those in flight on an older connection",
+        "session",
+        "return all(delivery.connection == connection for delivery in self.deliveries.values())",
+        "return True",
+    ),
+    Fault("a message goes out before one that was not sent", "session", "and before <= self.cursor", "and True"),
+    Fault(
+        "a customer who came back while the store was told that they left is not claimed",
+        "session",
+        "            self._claim_wanted = self._fetch_wanted = True\n        return [*self._rest(), *self._next()]",
+        "            self._fetch_wanted = True\n        return [*self._rest(), *self._next()]",
+    ),
+    Fault(
+        "a failed fetch is taken for one that leased nothing",
+        "session",
+        "self.leased = True\n        self._claim_wanted = self._fetch_wanted = self.connection is not None",
+        "self._claim_wanted = self._fetch_wanted = self.connection is not None",
+    ),
+    Fault(
+        "the lease ends while messages are in flight",
+        "session",
+        "return self.leased and not self.deliveries",
+        "return self.leased",
+    ),
+    Fault(
+        "calls about who delivers overtake each other",
+        "session",
+        "        if self._call is not None:\n            return []",
+        "        if False:\n            return []",
+    ),
+    Fault(
+        "a session is forgotten while the store does not know what was acknowledged",
+        "session",
+        "self.connection or self.deliveries or self.acked or self.leased",
+        "self.connection or self.deliveries or self.leased",
+    ),
+    Fault(
+        "the customer is taken for gone though they spoke here meanwhile",
+        "session",
+        "if self.attachments != asked.attachments:",
+        "if False:",
+    ),
+    Fault("nobody looks again after a failure", "session", "return [*self._rest(), _RETRY]", "return []"),
+    Fault(
+        "messages that were being fetched when their connection closed are sent to nobody",
+        "session",
+        "if self.connection != asked.connection or self.cursor != after:",
+        "if False:",
+    ),
+)
+
+
+def main() -> int:
+    missed = 0
+    for fault in FAULTS:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            for part in ("lchook/__init__.py", "lchook/core", "tests/__init__.py", "tests/core", "pyproject.toml"):
+                source, target = ROOT / part, folder / part
+                target.parent.mkdir(parents=True, exist_ok=True)
+                if source.is_dir():
+                    shutil.copytree(source, target)
+                elif source.exists() and part != "lchook/__init__.py":
+                    shutil.copy(source, target)
+                else:
+                    target.touch()
+            module = folder / "lchook" / "core" / f"{fault.module}.py"
+            text = module.read_text()
+            if text.count(fault.old) != 1:
+                print(f"{fault.what}: its place in {fault.module}.py is not found once", flush=True)
+                missed += 1
+                continue
+            module.write_text(text.replace(fault.old, fault.new))
+            run = subprocess.run(
+                [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", f"tests/core/test_{fault.module}.py"],
+                cwd=folder,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            caught = re.findall(r"^FAILED \S+?::(\S+)", run.stdout, re.MULTILINE)
+            why = re.findall(r"^E +(?:AssertionError: )?(.*)$", run.stdout, re.MULTILINE)
+            missed += run.returncode != 1
+            print(
+                f"{fault.what}: {'found by ' + ', '.join(caught) if run.returncode == 1 else 'NOT FOUND'} ({why[:1]})",
+                flush=True,
+            )
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
