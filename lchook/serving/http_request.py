@@ -141,7 +141,7 @@ class Incoming:
     def readline(self, most: int) -> bytes:
         """Up to the end of a line, or so many bytes, or fewer where the connection ends before."""
         while (end := self.ahead.find(b"\n", 0, most) + 1) == 0:
-            if not self.wait_for(min(most, len(self.ahead) + 1)) or len(self.ahead) >= most:
+            if len(self.ahead) >= most or not self.wait_for(len(self.ahead) + 1):
                 break
         return self.read(min(end or most, len(self.ahead)))
 

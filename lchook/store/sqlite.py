@@ -135,7 +135,7 @@ class SqliteStore:
         now = self._clock()
         self._run(
             lambda db: db.execute(
-                "INSERT INTO seen VALUES ('check', ?1) ON CONFLICT (fingerprint) DO UPDATE SET at = ?1", (now,)
+                "INSERT INTO seen VALUES ('check', ?) ON CONFLICT (fingerprint) DO UPDATE SET at = excluded.at", (now,)
             )
         )
 
@@ -165,7 +165,7 @@ class SqliteStore:
         def work(db: sqlite3.Connection) -> Kept:
             if fingerprint is not None:
                 marked = db.execute(
-                    "INSERT INTO seen VALUES (?1, ?2) ON CONFLICT (fingerprint) DO UPDATE SET at = ?2 WHERE at < ?3",
+                    "INSERT INTO seen VALUES (?, ?) ON CONFLICT (fingerprint) DO UPDATE SET at = excluded.at WHERE at < ?",
                     (fingerprint, now, now - REMEMBER_SECONDS),
                 )
                 if marked.rowcount == 0:
@@ -268,8 +268,8 @@ class SqliteStore:
 
         def work(db: sqlite3.Connection) -> Arrival:
             marked = db.execute(
-                "INSERT INTO to_dms VALUES (?1, ?2, ?3, NULL)"
-                " ON CONFLICT (key) DO UPDATE SET at = ?2, process = ?3, outcome = NULL WHERE at < ?4",
+                "INSERT INTO to_dms VALUES (?, ?, ?, NULL) ON CONFLICT (key)"
+                " DO UPDATE SET at = excluded.at, process = excluded.process, outcome = NULL WHERE at < ?",
                 (key, now, f"{self._process} {ticket}", now - REMEMBER_OUTCOME_SECONDS),
             )
             self._outcomes += marked.rowcount

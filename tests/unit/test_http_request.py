@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lchook.serving.http_request import BadRequestError, Incoming, Post, RequestHeaders, post_ahead
@@ -136,6 +136,7 @@ def test_what_goes_the_short_way_the_strict_reader_takes_as_well(noise: bytes) -
 # As a file
 
 
+@example(b"\0\n\0", [], 3)
 @given(st.binary(max_size=200), st.lists(st.integers(1, 20), max_size=20), st.integers(1, 50))
 def test_lines_and_blocks_come_out_whole_however_they_come_in(data: bytes, sizes: list[int], most: int) -> None:
     pieces, at = [], 0
