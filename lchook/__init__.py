@@ -12,7 +12,6 @@ from lchook import top  # noqa: F401
 import hashlib
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +26,12 @@ from lchook.core.authentication import Doorkeeper
 from lchook.core.rate_limiter import Rates
 from lchook.core.tokens import CustomerTokens, Tokens
 from lchook.dms.client import DmsClient
+from lchook.engine.connections import Connections
 from lchook.engine.cors import Cors
 from lchook.engine.guard import EngineGuard, StrictJson
 from lchook.engine.lean_manager import LeanManager
 from lchook.engine.mended import pings
-from lchook.engine.ordered_events import (
-    OrderedSocketIO,
-    answered_ping_age,
-    ask_whether_there,
-    emit_event,
-    engine_socket,
-)
+from lchook.engine.ordered_events import OrderedSocketIO
 from lchook.flows.retries import RetryingDms
 from lchook.flows.to_customer import ToCustomer
 from lchook.flows.to_dms import ToDms
@@ -131,27 +125,20 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         on_connection=lambda: ticker.start(),
     )
 
-    def emit(sid: str, payload: str, acknowledged: Callable[..., None]) -> None:
-        eio_socket = engine_socket(server, sid)
-        if guard.reads(eio_socket):
-            emit_event(server, eio_socket, sid, "serverMessage", payload, acknowledged)
-
+    connections = Connections(server, guard)
     to_customer = ToCustomer(
         store,
-        emit=emit,
-        answered_ping_age=lambda sid: answered_ping_age(server, sid),
+        connections,
         ack_timeout_seconds=settings.ack_timeout_seconds,
         heartbeat_seconds=settings.ping_interval_seconds + settings.ping_timeout_seconds,
         on_acknowledgement=metrics.acknowledgement_seconds.observe,
-        is_older=lambda sid, other: chat.is_older(sid, other),
-        ask=lambda sid, answered: ask_whether_there(server, sid, answered),
         soon=start_task if under_gevent else None,
     )
     ticker = Ticker(start_task=server.start_background_task)
     bell = Bell(
         due=to_customer.due,
-        elsewhere=to_customer.elsewhere,
-        now=lambda customer_id, text: to_customer.send_now(customer_id, json.loads(text)),
+        elsewhere=to_customer.deliver_pending,
+        now=lambda customer_id, text: to_customer.send_transient(customer_id, json.loads(text)),
         turn=to_dms.line_moved,
         reconnected=to_customer.reconnected,
     )
@@ -161,6 +148,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         doorkeeper=_doorkeeper(settings),
         to_dms=to_dms,
         to_customer=to_customer,
+        connections=connections,
         ticker=ticker,
         customer_rates=Rates(settings.customer_rate),
         max_message_bytes=settings.max_message_bytes,

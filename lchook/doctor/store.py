@@ -11,9 +11,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from config import Settings
+from lchook.core.session import Removal
 from lchook.doctor.findings import Finding, quoted, within
 from lchook.doctor.settings import without_secrets
-from lchook.store import Removal, StoreError, UnknownFormatError
+from lchook.store import StoreError, UnknownFormatError
 from lchook.store.files import ON_NETWORK, network_file_system
 from lchook.store.from_url import DEFAULT_FILE, store_from_url
 

@@ -1,211 +1,166 @@
 """The flow to customers: a webhook's message is kept in the customer's mailbox until their browser has it.
 
-A customer is reached on the socket that spoke for them last, and on no other (`customers.py` has the rest of it). Letters
-go out in order, without waiting for each other's acknowledgement. A letter is done when it is acknowledged, or when its
-socket has answered a ping that was sent after it: what was sent before that ping has arrived. Where the socket closes first,
-the letter goes to the customer's next one.
-
-Knows nothing of HTTP, and of Socket.IO only two functions.
+What is to be done is decided by `core/session.py`, one for each customer who is here. This performs it: calls to the store,
+sends, questions to connections. The effects of one customer are performed one after the other, by whoever brought the
+input, and none of them under the lock. Knows nothing of HTTP, and of Socket.IO only its port, `Connections`.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import threading
 import time
-from collections import Counter, OrderedDict
+from collections import Counter, deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
+from lchook.core.ack_timers import AckTimers
 from lchook.core.canonical import compact_json
 from lchook.core.messages import MessageToCustomer
-from lchook.flows.customers import Customer, JustKept, Sent
+from lchook.core.session import (
+    FETCH_LIMIT,
+    Ask,
+    Claim,
+    Delivery,
+    Effect,
+    Fetch,
+    Left,
+    Message,
+    Release,
+    Remove,
+    Retry,
+    Send,
+    Session,
+    StandsBy,
+    TakenBack,
+)
 from lchook.logs import Log
-from lchook.store import Letter, Removal, Store, StoreError
+from lchook.store import Store, StoreError
 
 log = Log(__name__)
 
-# Worth nothing later: sent if the customer is there, and not kept.
-_FLEETING = frozenset({"typing_indicator", "wait_time"})
-_FETCH_AT_ONCE = 100
-# Characters on their way to one customer. More wait in the store until some are acknowledged: memory is for everybody.
-_MOST_ON_THE_WAY = 4_000_000
+# Worth nothing later: sent if the customer is there, and not stored.
+_TRANSIENT = frozenset({"typing_indicator", "wait_time"})
 _EXPIRE_EVERY_SECONDS = 30.0
-_LOCKS = 64
-# What a client says is that much older when LCH hears it, at most; and it counts from when it said it.
+_MAX_TICK_SECONDS = 1.0
+# What a client says is that much older when LCH hears it, at most; and it counts from when the client said it.
 _ON_THE_WAY_SECONDS = 1.0
-# Sockets with unacknowledged letters that are asked whether they are there, when the customer comes on another.
-_MOST_ASKED = 8
-_MOST_TICK_SECONDS = 1.0
 
-# Emits a payload (JSON) to a socket as `serverMessage` and calls back when the client acknowledges it.
-Emit = Callable[[str, str, Callable[..., None]], None]
-# How many seconds ago a socket was sent the latest ping that it has answered; None where it is gone.
-AnsweredPingAge = Callable[[str], float | None]
-# Pings a socket, closes it if it does not answer soon, and calls back when it does.
-Ask = Callable[[str, Callable[[], object] | None], None]
+Step = Callable[[Session], list[Effect]]
+
+
+class Connections(Protocol):
+    """What the flow needs of clients' connections."""
+
+    def emit(self, connection: str, payload: str, acknowledged: Callable[..., None]) -> None:
+        """Send a payload (JSON) as `serverMessage`; calls back when the client acknowledges it. Does not wait."""
+
+    def answered_ping_age(self, connection: str) -> float | None:
+        """How many seconds ago the latest ping was sent that the connection has answered; None where it is gone."""
+
+    def is_older(self, connection: str, other: str) -> bool:
+        """Has this one opened before that one?"""
+
+    def ask(self, connection: str, answered: Callable[[], object]) -> None:
+        """Ping it. Calls back when it answers; where it does not within seconds, it is closed."""
 
 
 class ToCustomer:
-    """Keeps and delivers messages to customers, and knows on which socket each is. Call from anywhere."""
+    """Stores and delivers messages to customers. Call from anywhere."""
 
     def __init__(
         self,
         store: Store,
+        connections: Connections,
         *,
-        emit: Emit,
-        answered_ping_age: AnsweredPingAge,
         ack_timeout_seconds: float,
         heartbeat_seconds: float,
         on_acknowledgement: Callable[[float], None] = lambda _: None,
-        is_older: Callable[[str, str], bool] = lambda sid, other: False,
-        ask: Ask = lambda sid, answered: None,
         soon: Callable[[Callable[[], None]], object] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """:param heartbeat_seconds: ping interval and ping timeout together: how long a dead socket may go unnoticed.
-        :param is_older: has this socket connected before that one?
-        :param ask: whether a socket is there.
+        """:param heartbeat_seconds: ping interval and ping timeout together: how long a dead connection may go unnoticed.
+        :param on_acknowledgement: told the seconds that an acknowledgement took.
         :param soon: does something in a task of its own when what has come in by now is handled, so that the store is told
             of several acknowledgements at once. If not given, it is told of each by itself.
         """
         self._store = store
-        self._emit = emit
-        self._answered_ping_age = answered_ping_age
+        self._connections = connections
         self._ack_timeout_seconds = ack_timeout_seconds
-        self._heartbeat_seconds = heartbeat_seconds
         self._on_acknowledgement = on_acknowledgement
-        self._is_older = is_older
-        self._ask = ask
         self._soon = soon or (lambda task: task())
         self._clock = clock
+        # Held while a session decides, and never while anything is performed.
         self._lock = threading.Lock()
-        # Shared by many customers each: one of their own would be one more thing to fetch from memory. Nobody holds two.
-        self._locks = [threading.Lock() for _ in range(_LOCKS)]
-        self._customers: dict[str, Customer] = {}
-        self._customers_on: dict[str, set[str]] = {}
-        # Oldest first. Left in here when they are done; `tick` passes over them.
-        self._unacknowledged: OrderedDict[int, Sent] = OrderedDict()
-        self._unproven: OrderedDict[int, Sent] = OrderedDict()
-        # Customers of whom the store is to be told what is done.
-        self._to_tell: list[Customer] = []
-        # Customers to come back to: another instance holds their letters, or the store failed.
-        self._again: set[str] = set()
+        self._sessions: dict[str, Session] = {}
+        # Effects that are still to be performed, for customers with whom somebody is at it.
+        self._performing: dict[str, deque[Effect]] = {}
+        self._customers_of: dict[str, set[str]] = {}
+        self._timers = AckTimers(ack_timeout_seconds=ack_timeout_seconds, heartbeat_seconds=heartbeat_seconds)
+        # Customers of whom the store is to be told what is done; and those to look at again.
+        self._to_remove: dict[str, None] = {}
+        self._retries: set[str] = set()
         self._next_expiry = 0.0
         # What happened, for those who run it.
         self.counts: Counter[str] = Counter()
 
-    # Sockets
+    # Connections
 
-    def speaks_on(self, customer_id: str, sid: str) -> None:
-        """From now on the customer is reached on this socket. Does not send yet: `send_waiting` does."""
+    def spoke(self, customer_id: str, connection: str) -> None:
+        """The customer speaks on this connection: they are reached on it from now on. `deliver_pending` sends what waits."""
         now = self._clock()
-        with self._lock:
-            customer = self._customer(customer_id)
-            with customer.lock:
-                doubtful = self._move(customer, sid, came_at=now, spoke_at=now)
-                customer.weak = False
-        self._after_move(doubtful, sid)
 
-    def resume(self, customer_id: str, sid: str, *, spoke_seconds_ago: float | None = None) -> None:
-        """This socket says whose it is, and has not said anything else yet.
+        def step(session: Session) -> list[Effect]:
+            return session.spoke(connection, now, is_older=self._is_older(session, connection))
 
-        The customer is reached on it, and by this instance, unless they are on another one that is alive, and on which they
-        spoke later.
+        self._attach(customer_id, connection, step)
+
+    def resume(self, customer_id: str, connection: str, *, spoke_seconds_ago: float | None = None) -> None:
+        """A connection says at connect whose it is. It receives, unless the customer is on another one that is alive.
 
         :param spoke_seconds_ago: when its client spoke last, over a connection before this one; None where it does not say.
         """
         now = self._clock()
         spoke_at = None if spoke_seconds_ago is None else now - max(0.0, spoke_seconds_ago - _ON_THE_WAY_SECONDS)
-        doubtful: list[str] = []
-        with self._lock:
-            customer = self._customer(customer_id)
-            with customer.lock:
-                stands_by = customer.stand_by(sid, spoke_at)
-                self._customers_on.setdefault(sid, set()).add(customer_id)
-                superfluous = customer.too_many()
-                if superfluous is not None and superfluous not in (customer.sid, customer.younger):
-                    self._leave_if_done(customer, superfluous)
-                holder = customer.sid
-                if not stands_by:
-                    came_at = now if spoke_at is None else spoke_at
-                    said_at = -math.inf if spoke_at is None else spoke_at
-                    doubtful = self._move(customer, sid, came_at=came_at, spoke_at=said_at)
-                    customer.weak = spoke_at is None
-        if stands_by and holder is not None:
-            log.info("stands by: the customer is on another socket", customer=customer_id, socket=sid)
-            self._ask(holder, lambda: self._is_there(customer, holder))
-            self._after_move([], sid)
-            return
-        self._after_move(doubtful, sid)
-        try:
-            self._claim(customer)
-        except StoreError as error:
-            log.error("the customer cannot be claimed now", customer=customer_id, reason=error)
-            self._claim_later(customer_id)
-            return
-        self.send_waiting(customer_id)
 
-    def send_waiting_on(self, customer_id: str, sid: str) -> None:
-        """As `send_waiting`, now that the store knows that the customer is here."""
-        customer = self._customers.get(customer_id)
-        if customer is None or customer.sid is None:
-            # The store was asked before it knew, and said that they are elsewhere.
-            self.speaks_on(customer_id, sid)
-        self.send_waiting(customer_id)
+        def step(session: Session) -> list[Effect]:
+            return session.resumed(connection, now, spoke_at=spoke_at, is_older=self._is_older(session, connection))
 
-    def send_waiting(self, customer_id: str) -> None:
-        """Send what waits for the customer, if they are here, and nothing has to be held back for order's sake."""
-        customer = self._customers.get(customer_id)
-        if customer is not None:
-            self._send_waiting(customer)
+        self._attach(customer_id, connection, step)
+
+    def deliver_pending(self, customer_id: str) -> None:
+        """Send what waits for the customer, if they are here."""
+        self._input(customer_id, Session.deliver_pending)
 
     def due(self, customer_id: str) -> None:
-        """Something waits for the customer, or the instance that had them has let go of them: if a socket stands by here,
-        they are on it now."""
-        customer = self._customers.get(customer_id)
-        if customer is None:
-            return
-        with self._lock, customer.lock:
-            if customer.sid is None and customer.resumed:
-                customer.move_to_following(customer.resumed[0], replaced=False)
-                customer.came += 1
-                customer.came_at = self._clock()
-                customer.unclaimed = True
-        self._send_waiting(customer)
+        """Another instance has stored something for the customer, or has let go of them."""
+        self._input(customer_id, Session.due)
 
-    def socket_gone(self, sid: str, *, silently: bool = False) -> None:
-        """The socket is closed: what was not acknowledged on it goes to the customer's next one.
+    def disconnected(self, connection: str, *, was_dead: bool = False) -> None:
+        """A connection is closed: what was not acknowledged on it goes to the customer's next one.
 
-        :param silently: it was dead for some time before.
+        :param was_dead: it was dead for some time.
         """
         with self._lock:
-            # Some may be forgotten already: they moved on, and have acknowledged everything.
-            customers = [self._customers.get(customer_id) for customer_id in self._customers_on.pop(sid, ())]
-        for customer in customers:
-            if customer is not None:
-                self._gone_from(customer, sid, silently=silently)
-
-    def elsewhere(self, customer_id: str) -> None:
-        """Another instance says that it has the customer now. That may be old news, so the store is asked."""
-        self.send_waiting(customer_id)
+            customers = self._customers_of.pop(connection, ())
+        for customer_id in customers:
+            self._input(customer_id, lambda session: session.detached(connection, was_dead=was_dead))
 
     def reconnected(self) -> None:
         """The store was away: look anew for every customer who is here."""
-        self._again.update(list(self._customers))
+        self._retries.update(list(self._sessions))
 
     # Messages
 
     def deliver(self, message: MessageToCustomer, *, fingerprint: str | None) -> None:
-        """Keep a message for its customer and send it if they are here. Returns when it is kept.
+        """Store a message for its customer and send it if they are here. Returns when it is stored.
 
         :param fingerprint: what is equal for repeats of the same webhook, if repeats can be recognised.
-        :raises StoreError: where it could not be kept.
+        :raises StoreError: where it could not be stored.
         """
         customer_id = message.customer_id
-        if message.type in _FLEETING:
-            self._deliver_now(message)
+        if message.type in _TRANSIENT:
+            self._deliver_transient(message)
             return
         name = message.payload.get("message_id")
         text = compact_json(message.payload)
@@ -215,30 +170,29 @@ class ToCustomer:
             log.info("a repeated webhook is not delivered again", customer=customer_id, message=name)
             if kept.here:
                 # Where the store kept the first one and its answer was lost, nobody has sent it yet.
-                self.send_waiting(customer_id)
+                self.deliver_pending(customer_id)
             return
         if kept.dropped:
             self.counts["dropped_mailbox_full"] += kept.dropped
             log.warning("mailbox full: the oldest letters are dropped", customer=customer_id, letters=kept.dropped)
-        customer = self._customers.get(customer_id)
-        # A customer who is here though the store says no: it has forgotten, or knows better; it will be asked.
-        if not kept.here and (customer is None or customer.sid is None):
-            log.info("kept; another instance has the customer, or none", customer=customer_id, message=name)
+        session = self._sessions.get(customer_id)
+        if session is None or (session.connection is None and not kept.here):
+            if kept.here:
+                log.info("kept until the customer comes", customer=customer_id, message=name)
+            else:
+                log.info("kept; another instance has the customer, or none", customer=customer_id, message=name)
             return
-        if customer is None:
-            log.info("kept until the customer comes", customer=customer_id, message=name)
-        else:
-            just_kept = JustKept(Letter(kept.number, text), kept.before, message) if kept.number else None
-            self._send_waiting(customer, just_kept)
+        stored = Message(kept.number, text, message.payload)
+        self._input(customer_id, lambda session: session.stored(stored, kept.before))
 
-    def send_now(self, customer_id: str, payload: dict[str, Any]) -> bool:
-        """Send a payload that is not kept, if the customer is here; tells whether they are."""
-        customer = self._customers.get(customer_id)
-        sid = customer.sid if customer is not None else None
-        if customer is None or sid is None:
+    def send_transient(self, customer_id: str, payload: dict[str, Any]) -> bool:
+        """Send a payload that is not stored, if the customer is here; tells whether they are."""
+        session = self._sessions.get(customer_id)
+        connection = session.connection if session is not None else None
+        if connection is None:
             return False
         text = json.dumps(payload, separators=(",", ":"))
-        self._hand_over(Sent(customer, 0, sid, self._clock()), text, payload)
+        self._send(Delivery(customer_id, 0, connection), Message(0, text, payload))
         return True
 
     def clear(self, customer_id: str, *, seconds_ago: float = 0.0) -> None:
@@ -252,80 +206,66 @@ class ToCustomer:
             self.counts["dropped_session_ended"] += count
             log.info("the customer ended the session: waiting letters are dropped", customer=customer_id, letters=count)
 
+    # What is here
+
     def customers(self) -> int:
         """How many customers are here, or were until acknowledgements still come."""
-        return len(self._customers)
+        return len(self._sessions)
 
     def unacknowledged(self) -> int:
-        """How many letters are on their way, or done without the store knowing."""
-        return sum(len(customer.on_the_way) + len(customer.done) for customer in list(self._customers.values()))
+        """How many messages are in flight, or acknowledged without the store knowing."""
+        return sum(len(session.deliveries) + len(session.acked) for session in list(self._sessions.values()))
 
     def whereabouts(self, customer_id: str) -> tuple[bool, int]:
-        """Is the customer here, and how many letters are on their way to them?"""
-        customer = self._customers.get(customer_id)
-        return (False, 0) if customer is None else (customer.sid is not None, len(customer.on_the_way))
+        """Is the customer here, and how many messages are in flight to them?"""
+        session = self._sessions.get(customer_id)
+        return (False, 0) if session is None else (session.connection is not None, len(session.deliveries))
 
     # Time
 
     def tick(self) -> None:
-        """Look after what time brings: overdue acknowledgements, survived heartbeats, second tries, expiry."""
+        """Look after what time brings: overdue acknowledgements, answered pings, second tries, expiry."""
         now = self._clock()
-        for sent in self._due(self._unacknowledged, now - self._ack_timeout_seconds, lambda sent: sent.at):
-            sent.overdue = True
-            self.counts["acknowledgement_timeout"] += 1
-            log.error(
-                f"not acknowledged within {self._ack_timeout_seconds:g} s",
-                customer=sent.customer.customer_id,
-                message=sent.name,
-                socket=sent.sid,
-            )
-        for sent in self._due(self._unproven, now - self._heartbeat_seconds, lambda sent: sent.looked_at):
-            if sent.customer.on_the_way.get(sent.number) is sent:
-                self._ask_the_heartbeat(sent, now)
-        for _ in range(len(self._again)):
-            if self._clock() - now > _MOST_TICK_SECONDS:
+        with self._lock:
+            overdue, to_be_proved = self._timers.overdue(now), self._timers.to_be_proved(now)
+        for delivery in overdue:
+            self._overdue(delivery)
+        for delivery in to_be_proved:
+            self._prove(delivery, now)
+        for _ in range(len(self._retries)):
+            self._input(self._retries.pop(), Session.retry)
+            if self._clock() - now > _MAX_TICK_SECONDS:
                 # The store stalls, and would do so for each of them.
                 break
-            customer_id = self._again.pop()
-            customer = self._customers.get(customer_id)
-            if customer is None:
-                continue
-            if customer.done or (customer.held and not customer.on_the_way):
-                self._tell_done([customer])
-            if customer.sid is None:
-                self._let_go(customer)
-            else:
-                self.send_waiting(customer_id)
         if now >= self._next_expiry:
             self._next_expiry = now + _EXPIRE_EVERY_SECONDS
             self._expire()
 
-    def _ask_the_heartbeat(self, sent: Sent, now: float) -> None:
-        age = self._answered_ping_age(sent.sid)
+    def _overdue(self, delivery: Delivery) -> None:
+        delivery.overdue = True
+        self.counts["acknowledgement_timeout"] += 1
+        log.error(
+            f"not acknowledged within {self._ack_timeout_seconds:g} s",
+            customer=delivery.customer_id,
+            message=delivery.message_id,
+            socket=delivery.connection,
+        )
+
+    def _prove(self, delivery: Delivery, now: float) -> None:
+        """Has the connection answered a ping that was sent after the message? Then the message has arrived."""
+        session = self._sessions.get(delivery.customer_id)
+        if session is None or session.deliveries.get(delivery.number) is not delivery:
+            return
+        age = self._connections.answered_ping_age(delivery.connection)
         if age is None:
-            self.socket_gone(sent.sid)
-            if sent.customer.on_the_way.get(sent.number) is sent:
-                self._gone_from(sent.customer, sent.sid)
-        elif age < now - sent.at:
-            sent.customer.silent = True
+            self.disconnected(delivery.connection)
+        elif age < now - delivery.sent_at:
             self.counts["delivered_by_heartbeat"] += 1
-            self._done(sent)
+            self._done(delivery, by_heartbeat=True)
         else:
             # The latest answer is to a ping from before: the connection may have died since.
-            sent.looked_at = now
             with self._lock:
-                self._unproven[id(sent)] = sent
-
-    def _due(self, waiting: OrderedDict[int, Sent], before: float, since: Callable[[Sent], float]) -> list[Sent]:
-        due = []
-        with self._lock:
-            while waiting:
-                key, sent = next(iter(waiting.items()))
-                if since(sent) > before:
-                    break
-                del waiting[key]
-                due.append(sent)
-        return due
+                self._timers.put_back(delivery, now)
 
     def _expire(self) -> None:
         try:
@@ -337,10 +277,127 @@ class ToCustomer:
             self.counts["dropped_expired"] += expired
             log.warning("letters are dropped: their time to live is over", letters=expired)
 
-    # Sending
+    # Inputs and effects
 
-    def _deliver_now(self, message: MessageToCustomer) -> None:
-        if not self.send_now(message.customer_id, message.payload):
+    def _attach(self, customer_id: str, connection: str, step: Step) -> None:
+        with self._lock:
+            self._customers_of.setdefault(connection, set()).add(customer_id)
+        self._input(customer_id, step, create=True)
+        if self._connections.answered_ping_age(connection) is None:
+            # It closed meanwhile, and under threads `disconnected` may have come first.
+            self.disconnected(connection)
+
+    def _is_older(self, session: Session, connection: str) -> bool:
+        current = session.connection
+        return current is not None and current != connection and self._connections.is_older(connection, current)
+
+    def _input(self, customer_id: str, step: Step, *, create: bool = False) -> None:
+        """Let the customer's session decide, and perform what it says, unless somebody is at it."""
+        with self._lock:
+            session = self._sessions.get(customer_id)
+            if session is None:
+                if not create:
+                    return
+                session = self._sessions[customer_id] = Session(customer_id)
+            effects = step(session)
+            performing = self._performing.get(customer_id)
+            if performing is not None:
+                performing.extend(effects)
+                return
+            if not effects:
+                self._forget_if_idle(session)
+                return
+            performing = self._performing[customer_id] = deque(effects)
+        while True:
+            with self._lock:
+                if not performing:
+                    del self._performing[customer_id]
+                    self._forget_if_idle(session)
+                    return
+                effect = performing.popleft()
+            try:
+                answer = self._perform(session, effect)
+            except Exception:
+                log.exception("sending failed", customer=customer_id)
+                self._retries.add(customer_id)
+                continue
+            if answer is not None:
+                with self._lock:
+                    performing.extend(answer(session))
+
+    def _forget_if_idle(self, session: Session) -> None:
+        if session.is_idle and self._sessions.get(session.customer_id) is session:
+            del self._sessions[session.customer_id]
+
+    def _perform(self, session: Session, effect: Effect) -> Step | None:
+        """Do it. Returns what the session is to be told of it."""
+        customer_id = session.customer_id
+        match effect:
+            case Send(delivery, message):
+                self._send(delivery, message)
+            case Remove():
+                self._remove_soon(customer_id)
+            case Fetch(after):
+                return self._fetch(customer_id, after)
+            case Claim():
+                return self._claim(customer_id, effect)
+            case Release():
+                return self._release(customer_id, effect)
+            case Retry():
+                self._retries.add(customer_id)
+            case Ask(connection):
+                self._connections.ask(
+                    connection, lambda: self._input(customer_id, lambda session: session.alive(connection))
+                )
+            case StandsBy(connection):
+                log.info("stands by: the customer is on another socket", customer=customer_id, socket=connection)
+            case TakenBack(messages):
+                self.counts["unacknowledged_at_disconnect"] += messages
+                log.info("letters wait for the next socket", customer=customer_id, letters=messages)
+            case Left(connection, elsewhere):
+                text = "now on another instance" if elsewhere else "mapping removed: the socket is closed"
+                log.info(text, customer=customer_id, socket=connection)
+        return None
+
+    def _send(self, delivery: Delivery, message: Message) -> None:
+        payload = message.payload if message.payload is not None else json.loads(message.text)
+        delivery.message_id = payload.get("message_id")
+        delivery.sent_at = delivery.checked_at = self._clock()
+        with self._lock:
+            self._timers.sent(delivery)
+        log.info(
+            "sent to the customer",
+            customer=delivery.customer_id,
+            message=delivery.message_id,
+            type=payload.get("type"),
+            socket=delivery.connection,
+        )
+        self._connections.emit(delivery.connection, message.text, lambda *_: self._acknowledged(delivery))
+        # A ping that is sent from now on comes after it.
+        delivery.sent_at = self._clock()
+
+    def _acknowledged(self, delivery: Delivery) -> None:
+        with self._lock:
+            self._timers.acknowledged(delivery)
+        self._on_acknowledgement(self._clock() - delivery.sent_at)
+        log.info(
+            "acknowledged late" if delivery.overdue else "acknowledged",
+            customer=delivery.customer_id,
+            message=delivery.message_id,
+            socket=delivery.connection,
+        )
+        if delivery.number:
+            self._done(delivery)
+
+    def _done(self, delivery: Delivery, *, by_heartbeat: bool = False) -> None:
+        self.counts["delivered"] += 1
+        # A customer who was forgotten meanwhile is remembered until the store knows.
+        self._input(
+            delivery.customer_id, lambda session: session.acknowledged(delivery, by_heartbeat=by_heartbeat), create=True
+        )
+
+    def _deliver_transient(self, message: MessageToCustomer) -> None:
+        if not self.send_transient(message.customer_id, message.payload):
             try:
                 self._store.pass_on(message.customer_id, json.dumps(message.payload))
             except StoreError as error:
@@ -348,335 +405,55 @@ class ToCustomer:
                     "a message that is not kept is lost", customer=message.customer_id, type=message.type, reason=error
                 )
 
-    def _send_waiting(self, customer: Customer, just_kept: JustKept | None = None) -> None:
-        """:param just_kept: the last of what waits, which need not be fetched if all before it were sent."""
-        with customer.lock:
-            customer.send_again = True
-            if customer.sending:
-                return
-            customer.sending = True
-        while True:
-            with customer.lock:
-                if not customer.send_again:
-                    customer.sending = False
-                    break
-                customer.send_again = False
-            letter, just_kept = just_kept, None
-            try:
-                if letter is None or not self._send_at_once(customer, letter):
-                    self._send(customer)
-            except StoreError as error:
-                log.error("letters cannot be fetched now", customer=customer.customer_id, reason=error)
-                # It may have gone through.
-                customer.held = True
-                self._claim_later(customer.customer_id)
-            except Exception:
-                log.exception("sending failed", customer=customer.customer_id)
-                self._again.add(customer.customer_id)
-        if customer.held and not customer.on_the_way:
-            # All was acknowledged meanwhile, or nothing could be sent.
-            self._tell_done([customer])
-        if customer.sid is None:
-            self._forget_if_idle(customer)
+    # The store
 
-    def _send_at_once(self, customer: Customer, just_kept: JustKept) -> bool:
-        """Send a letter without asking the store for it; tells whether it was, or had been."""
-        letter, before, message = just_kept
-        sent = Sent(customer, letter.number, "", self._clock(), size=len(letter.text))
-        with customer.lock:
-            if customer.sid is None or customer.unclaimed or before > customer.sent_up_to:
-                return False
-            if letter.number <= customer.sent_up_to:
-                return True
-            on_the_way = customer.on_the_way.values()
-            if on_the_way and (
-                any(other.sid != customer.sid for other in on_the_way)
-                or sum(other.size for other in on_the_way) + sent.size > _MOST_ON_THE_WAY
-            ):
-                return False
-            sent.sid = customer.sid
-            customer.sent_up_to = letter.number
-            customer.on_the_way[letter.number] = sent
-            customer.held = True
-        self._hand_over(sent, letter.text, message.payload)
-        return True
+    def _fetch(self, customer_id: str, after: int) -> Step:
+        try:
+            fetched = self._store.fetch(customer_id, after, FETCH_LIMIT)
+        except StoreError as error:
+            log.error("letters cannot be fetched now", customer=customer_id, reason=error)
+            return Session.fetch_failed
+        messages = [Message(letter.number, letter.text) for letter in fetched.letters]
+        return lambda session: session.fetched(messages, fetched.state, is_weak=fetched.weakly)
 
-    def _send(self, customer: Customer) -> None:
-        sid = customer.sid
-        if sid is None:
-            return
-        if not customer.silent and any(sent.sid != sid for sent in list(customer.on_the_way.values())):
-            # Letters on another socket are not acknowledged yet. If that socket is dead they come first.
-            return
-        came, after = customer.came, customer.sent_up_to
-        if customer.unclaimed:
-            self._claim(customer)
-            customer.unclaimed = False
-        fetched = self._store.fetch(customer.customer_id, after, _FETCH_AT_ONCE)
-        if fetched.state == "elsewhere":
-            self._moved(customer, came, weakly=fetched.weakly)
-            return
-        if fetched.state == "held":
-            self._again.add(customer.customer_id)
-            return
-        customer.held = customer.held or bool(fetched.letters)
-        for letter in fetched.letters:
-            sent = Sent(customer, letter.number, sid, self._clock(), size=len(letter.text))
-            with customer.lock:
-                # Letters of a socket that died meanwhile come first.
-                if customer.sid != sid or customer.sent_up_to != after:
-                    customer.send_again = True
-                    break
-                on_the_way = sum(other.size for other in customer.on_the_way.values()) if customer.on_the_way else 0
-                if on_the_way and on_the_way + sent.size > _MOST_ON_THE_WAY:
-                    customer.held_back = True
-                    return
-                known = letter.number in customer.on_the_way or letter.number in customer.done
-                customer.sent_up_to = after = letter.number
-                if not known:
-                    customer.on_the_way[letter.number] = sent
-            if not known:
-                self._hand_over(sent, letter.text, json.loads(letter.text))
-        if len(fetched.letters) >= _FETCH_AT_ONCE:
-            customer.send_again = True
+    def _claim(self, customer_id: str, claim: Claim) -> Step:
+        seconds_ago = max(0.0, self._clock() - claim.attached_at)
+        try:
+            self._store.claim(customer_id, seconds_ago=seconds_ago, weakly=claim.is_weak)
+        except StoreError as error:
+            log.error("the customer cannot be claimed now", customer=customer_id, reason=error)
+            return Session.claim_failed
+        return Session.claimed
 
-    def _hand_over(self, sent: Sent, text: str, payload: dict[str, Any]) -> None:
-        sent.name = payload.get("message_id")
-        sent.looked_at = sent.at
+    def _release(self, customer_id: str, release: Release) -> Step:
+        try:
+            self._store.leave(customer_id, waiting=release.waiting)
+        except StoreError as error:
+            log.error("the store cannot be told that the customer is gone", customer=customer_id, reason=error)
+            return lambda session: session.release_failed(release)
+        return lambda session: session.released(release)
+
+    def _remove_soon(self, customer_id: str) -> None:
         with self._lock:
-            self._unacknowledged[id(sent)] = sent
-            if sent.number:
-                self._unproven[id(sent)] = sent
-        log.info(
-            "sent to the customer",
-            customer=sent.customer.customer_id,
-            message=sent.name,
-            type=payload.get("type"),
-            socket=sent.sid,
-        )
-        self._emit(sent.sid, text, lambda *_: self._acknowledged(sent))
-        # A ping that is sent from now on comes after it.
-        sent.at = self._clock()
+            is_first = not self._to_remove
+            self._to_remove[customer_id] = None
+        if is_first:
+            self._soon(self._remove)
 
-    def _acknowledged(self, sent: Sent) -> None:
+    def _remove(self) -> None:
+        """Tell the store what is done, of all customers together."""
         with self._lock:
-            self._unacknowledged.pop(id(sent), None)
-            self._unproven.pop(id(sent), None)
-        self._on_acknowledgement(self._clock() - sent.at)
-        log.info(
-            "acknowledged late" if sent.overdue else "acknowledged",
-            customer=sent.customer.customer_id,
-            message=sent.name,
-            socket=sent.sid,
-        )
-        if sent.number:
-            sent.customer.silent = False
-            self._done(sent)
-
-    def _done(self, sent: Sent) -> None:
-        """The browser has this letter."""
-        customer = sent.customer
-        with customer.lock:
-            # Its socket may have been given up already, and the letter may wait for the next one, or be on its way there.
-            customer.on_the_way.pop(sent.number, None)
-            customer.done.add(sent.number)
-        self.counts["delivered"] += 1
-        self._tell_soon(customer)
-        if customer.sid is not None and (sent.sid != customer.sid or customer.held_back):
-            # Letters may have been held back for this one.
-            customer.held_back = False
-            self.send_waiting(customer.customer_id)
-
-    def _tell_soon(self, customer: Customer) -> None:
-        with self._lock:
-            if customer.telling:
-                return
-            customer.telling = True
-            self._to_tell.append(customer)
-            if len(self._to_tell) > 1:
-                return
-        self._soon(self._tell_all)
-
-    def _tell_all(self) -> None:
-        with self._lock:
-            customers, self._to_tell = self._to_tell, []
-            for customer in customers:
-                customer.telling = False
-        self._tell_done(customers)
-        for customer in customers:
-            if customer.sid is None:
-                self._forget_if_idle(customer)
-
-    def _tell_done(self, customers: list[Customer]) -> None:
-        removals = []
-        for customer in customers:
-            with customer.lock:
-                # While letters are being fetched, the store must go on believing that we wait.
-                last = customer.held and not customer.on_the_way and not customer.sending
-                removals.append(Removal(customer.customer_id, list(customer.done), last))
+            customers, self._to_remove = list(self._to_remove), {}
+            sessions = [self._sessions[customer_id] for customer_id in customers if customer_id in self._sessions]
+            removals = [removal for session in sessions if (removal := session.removal()) is not None]
+        if not removals:
+            return
         try:
             self._store.remove(removals)
         except StoreError as error:
-            for customer in customers:
-                log.error("delivered letters cannot be removed now", customer=customer.customer_id, reason=error)
-                self._again.add(customer.customer_id)
+            log.error("delivered letters cannot be removed now", customers=len(removals), reason=error)
+            for removal in removals:
+                self._input(removal.customer_id, lambda session, removal=removal: session.remove_failed(removal))  # type: ignore[misc]
             return
-        for customer, removal in zip(customers, removals, strict=True):
-            with customer.lock:
-                customer.done.difference_update(removal.numbers)
-                if removal.last:
-                    customer.held = False
-
-    # Who is here
-
-    def _customer(self, customer_id: str) -> Customer:
-        """Call with the lock."""
-        customer = self._customers.get(customer_id)
-        if customer is None:
-            lock = self._locks[hash(customer_id) % _LOCKS]
-            customer = self._customers[customer_id] = Customer(customer_id, lock)
-        return customer
-
-    def _move(self, customer: Customer, sid: str, *, came_at: float, spoke_at: float) -> list[str]:
-        """From now on the customer is reached on this socket. Call with the locks.
-
-        Returns the others on which letters are unacknowledged: nothing more is sent before it is known what became of those.
-        """
-        customer.came += 1
-        customer.came_at = came_at
-        before = customer.sid
-        customer.move_to(sid, spoke_at)
-        if before == sid:
-            return []
-        customer.younger = before if before is not None and self._is_older(sid, before) else None
-        self._customers_on.setdefault(sid, set()).add(customer.customer_id)
-        if before not in (None, customer.younger):
-            self._leave_if_done(customer, before)
-        return list({sent.sid for sent in customer.on_the_way.values()} - {sid}) if customer.on_the_way else []
-
-    def _after_move(self, doubtful: list[str], sid: str) -> None:
-        """Ask those sockets whether they are there. One that is not is closed, and what was sent on it goes to another."""
-        for other in doubtful[-_MOST_ASKED:]:
-            self._ask(other, None)
-        if self._answered_ping_age(sid) is None:
-            # It closed while it spoke, and under threads `socket_gone` may have come first.
-            self.socket_gone(sid)
-
-    def _is_there(self, customer: Customer, sid: str) -> None:
-        """The customer's socket has answered: those that stand by did not come in its place."""
-        with customer.lock:
-            if customer.sid == sid:
-                customer.heir = None
-
-    def _gone_from(self, customer: Customer, sid: str, *, silently: bool = False) -> None:
-        """A socket that the customer was on is closed: what was on its way there goes to another, or waits."""
-        with self._lock:
-            was_theirs = customer.sid == sid
-            count = self._take_back(customer, sid, silently=silently)
-            following = customer.sid
-        if count:
-            self.counts["unacknowledged_at_disconnect"] += count
-            log.info("letters wait for the next socket", customer=customer.customer_id, letters=count)
-        if following is None:
-            log.info("mapping removed: the socket is closed", customer=customer.customer_id, socket=sid)
-            self._let_go(customer)
-        elif count or was_theirs:
-            if was_theirs:
-                self._ask(following, None)
-            self.send_waiting(customer.customer_id)
-
-    def _moved(self, customer: Customer, came: int, *, weakly: bool) -> None:
-        """The store says that another instance has the customer.
-
-        :param came: how often they had come when the store was asked.
-        :param weakly: only because somebody resumed there.
-        """
-        with self._lock, customer.lock:
-            if customer.came != came:
-                # They spoke here meanwhile, and the store will hear of it, or has.
-                customer.send_again = True
-                return
-            sid, customer.sid = customer.sid, None
-            if sid is None:
-                return
-            doubtful = {sent.sid for sent in customer.on_the_way.values()}
-            is_theirs, customer.heir = weakly and not customer.makes_room, None
-            self._leave_if_done(customer, sid)
-        log.info("now on another instance", customer=customer.customer_id)
-        for other in doubtful:
-            self._ask(other, None)
-        if is_theirs:
-            # If this one is alive, they are on it: they spoke here, or came back here first.
-            self._ask(sid, lambda: self._soon(lambda: self._back(customer, sid)))
-
-    def _back(self, customer: Customer, sid: str) -> None:
-        """A socket of a customer who went to another instance has answered: they are on it again."""
-        with self._lock:
-            back = self._customer(customer.customer_id)
-            with back.lock:
-                if back.sid is not None:
-                    return
-                back.sid, back.came_at, back.spoke_at = sid, customer.came_at, customer.spoke_at
-                back.weak, back.unclaimed = False, True
-                self._customers_on.setdefault(sid, set()).add(back.customer_id)
-        self._after_move([], sid)
-        self._send_waiting(back)
-
-    def _claim(self, customer: Customer) -> None:
-        ago = self._clock() - customer.came_at
-        self._store.claim(customer.customer_id, seconds_ago=max(0.0, ago), weakly=customer.weak)
-
-    def _claim_later(self, customer_id: str) -> None:
-        customer = self._customers.get(customer_id)
-        if customer is not None:
-            customer.unclaimed = customer.sid is not None
-        self._again.add(customer_id)
-
-    def _let_go(self, customer: Customer) -> None:
-        """The customer has no socket here any more."""
-        customer_id = customer.customer_id
-        with customer.lock:
-            # While the store has letters that are done, nobody else may send them.
-            waiting = bool(customer.on_the_way or customer.done) or customer.sending
-        try:
-            self._store.leave(customer_id, waiting=waiting)
-        except StoreError as error:
-            log.error("the store cannot be told that the customer is gone", customer=customer_id, reason=error)
-            self._again.add(customer_id)
-            return
-        with customer.lock:
-            customer.held = customer.held and waiting
-        self._forget_if_idle(customer)
-        back = self._customers.get(customer_id)
-        if back is not None and back.sid is not None:
-            # They came back while the store was told: it may have heard of both in the wrong order.
-            self._claim_later(customer_id)
-
-    def _forget_if_idle(self, customer: Customer) -> None:
-        with self._lock, customer.lock:
-            busy = customer.on_the_way or customer.done or customer.sending or customer.held or customer.resumed
-            if customer.sid is None and not busy and self._customers.get(customer.customer_id) is customer:
-                del self._customers[customer.customer_id]
-
-    def _take_back(self, customer: Customer, sid: str, *, silently: bool) -> int:
-        """The letters on their way on this socket are not; returns how many there were."""
-        with customer.lock:
-            lost = [number for number, sent in customer.on_the_way.items() if sent.sid == sid]
-            for number in lost:
-                del customer.on_the_way[number]
-            if lost:
-                customer.sent_up_to = min(customer.sent_up_to, min(lost) - 1)
-            customer.drop(sid, silently=silently)
-        return len(lost)
-
-    def _leave_if_done(self, customer: Customer, sid: str) -> None:
-        """The customer is not on this socket any more, unless letters are on their way there, or it stands by."""
-        if sid not in customer.resumed and not any(sent.sid == sid for sent in customer.on_the_way.values()):
-            self._leave(customer.customer_id, sid)
-
-    def _leave(self, customer_id: str, sid: str) -> None:
-        customers = self._customers_on.get(sid)
-        if customers is not None:
-            customers.discard(customer_id)
-            if not customers:
-                del self._customers_on[sid]
+        for removal in removals:
+            self._input(removal.customer_id, lambda session, removal=removal: session.removed(removal))  # type: ignore[misc]

@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from lchook.core.session import Removal
+
 # For this long a repeated webhook is recognised: DMS tries again soon, or not at all.
 REMEMBER_SECONDS = 600
 # And a client's message with its outcome: a phone may sleep for hours before it asks what became of one.
@@ -50,15 +52,6 @@ class Kept:
     dropped: int = 0
     number: int = 0
     before: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Removal:
-    """Letters of a customer that are done. `last`: this instance waits for no other acknowledgement of theirs."""
-
-    customer_id: str
-    numbers: Sequence[int]
-    last: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from lchook.core.session import Removal
 from lchook.logs import Log
 from lchook.store import (
     REMEMBER_OUTCOME_SECONDS,
@@ -32,7 +33,6 @@ from lchook.store import (
     Fetched,
     Kept,
     Letter,
-    Removal,
     StoreError,
     UnknownFormatError,
     Waiting,

@@ -6,7 +6,6 @@ Knows nothing of webhooks, HTTP or storage.
 from __future__ import annotations
 
 import heapq
-import itertools
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from lchook.core.addresses import is_this_machine
 from lchook.core.authentication import Doorkeeper, Identity, RefusedError
 from lchook.core.messages import END_OF_SESSION, MessageError, MessageToDms, dms_from_client
 from lchook.core.rate_limiter import Rates
+from lchook.engine.connections import Connections
 from lchook.engine.ordered_events import Acknowledge, OrderedNamespace
 from lchook.flows.to_customer import ToCustomer
 from lchook.flows.to_dms import Outcome, ToDms
@@ -45,8 +45,6 @@ _LONG_AGO_SECONDS = 1e9
 @dataclass(slots=True)
 class _Socket:
     identity: Identity
-    # Grows with each connect.
-    number: int
     # When its client spoke last, over a connection before this one, if it says so.
     spoke_seconds_ago: float | None = None
     customers: set[str] = field(default_factory=set)
@@ -61,6 +59,7 @@ class Chat(OrderedNamespace):
         doorkeeper: Doorkeeper,
         to_dms: ToDms,
         to_customer: ToCustomer,
+        connections: Connections,
         ticker: Ticker,
         customer_rates: Rates,
         max_message_bytes: int,
@@ -77,6 +76,7 @@ class Chat(OrderedNamespace):
         self._doorkeeper = doorkeeper
         self._to_dms = to_dms
         self._to_customer = to_customer
+        self._connections = connections
         self._ticker = ticker
         self._customer_rates = customer_rates
         self._max_message_bytes = max_message_bytes
@@ -86,7 +86,6 @@ class Chat(OrderedNamespace):
         self._metrics = metrics
         self._clock = clock
         self._sockets: dict[str, _Socket] = {}
-        self._numbers = itertools.count()
         self._has_warned_of_hidden_addresses = False
         # When tokens expire, soonest first.
         self._expiries: list[tuple[float, str]] = []
@@ -108,7 +107,8 @@ class Chat(OrderedNamespace):
             self.counts["connections_refused"] += 1
             log.warning("connection refused", socket=sid, address=address, reason=error)
             raise Refused(str(error)) from error
-        self._sockets[sid] = _Socket(identity, next(self._numbers), _spoke_seconds_ago(auth))
+        self._sockets[sid] = _Socket(identity, _spoke_seconds_ago(auth))
+        self._connections.opened(sid)
         if identity.expires_at is not None:
             heapq.heappush(self._expiries, (identity.expires_at, sid))
         self.counts["connections"] += 1
@@ -125,7 +125,8 @@ class Chat(OrderedNamespace):
     def disconnected(self, sid: str, reason: str) -> None:
         log.info("disconnected", socket=sid, reason=reason)
         self._sockets.pop(sid, None)
-        self._to_customer.socket_gone(sid, silently=reason == _DEAD)
+        self._connections.closed(sid)
+        self._to_customer.disconnected(sid, was_dead=reason == _DEAD)
 
     def receive(self, sid: str, event: str, args: list[Any], acknowledge: Acknowledge) -> None:
         if event == "clientMessage":
@@ -148,11 +149,6 @@ class Chat(OrderedNamespace):
                 log.info("the token has expired: the socket is closed", socket=sid)
                 self.counts["tokens_expired"] += 1
                 self._close(sid)
-
-    def is_older(self, sid: str, other: str) -> bool:
-        """Has this socket connected before that one? Both must be open."""
-        one, another = self._sockets.get(sid), self._sockets.get(other)
-        return one is not None and another is not None and one.number < another.number
 
     def sockets(self) -> int:
         """How many clients are connected."""
@@ -196,17 +192,17 @@ class Chat(OrderedNamespace):
         )
         if message.ignored:
             self._tell_ignored(message)
-        self._to_customer.speaks_on(message.customer_id, sid)
+        self._to_customer.spoke(message.customer_id, sid)
         self._to_dms.submit(message, done)
         if message.type != END_OF_SESSION:
-            self._to_customer.send_waiting_on(message.customer_id, sid)
+            self._to_customer.deliver_pending(message.customer_id)
 
     def _end_is_done(self, message: MessageToDms, outcome: Outcome, sid: str, came_at: float) -> None:
         """Drop what waited when the customer ended the session, if DMS has taken the end; else it is still wanted."""
         if outcome.status == "sent" and not outcome.is_repeated:
             self._to_customer.clear(message.customer_id, seconds_ago=time.monotonic() - came_at)
         if sid in self._sockets:
-            self._to_customer.send_waiting_on(message.customer_id, sid)
+            self._to_customer.deliver_pending(message.customer_id)
 
     def _tell_ignored(self, message: MessageToDms) -> None:
         for name in message.ignored:
