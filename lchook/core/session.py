@@ -175,7 +175,9 @@ class Session:
     @property
     def is_idle(self) -> bool:
         """Is nothing known of the customer that is not in the store?"""
-        return not (self.connection or self.deliveries or self.acked or self.leased or self._call or self._release_wanted)
+        receivers = self.receivers
+        at_work = self._call or self._release_wanted or self._robbed
+        return not (receivers.current or receivers.resumed or self.deliveries or self.acked or self.leased or at_work)
 
     # Connections
 

@@ -15,6 +15,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from lchook.core.receivers import MAX_RESUMED
 from lchook.core.session import (
     FETCH_LIMIT,
     Ask,
@@ -123,6 +124,7 @@ class Connection:
     name: str
     instance: int
     open: bool = True
+    has_resumed: bool = False
     unacknowledged: list[Delivery] = field(default_factory=list)
 
     def __repr__(self) -> str:
@@ -272,6 +274,7 @@ class World(RuleBasedStateMachine):
         current = session.connection
         is_older = is_older and any(each.name == current and each.open for each in self.connections)
         if not speaks:
+            connection.has_resumed = True
             instance.perform(session, session.resumed(connection.name, self.now, is_older=is_older))
             return
         effects = session.spoke(connection.name, self.now, is_older=is_older)
@@ -283,9 +286,8 @@ class World(RuleBasedStateMachine):
     @rule()
     def a_connection_is_asked_whether_it_is_alive(self) -> None:
         instance, name = self.asks.pop(0)
-        if any(each.name == name and each.open for each in self.connections):
-            session = instance.get()
-            instance.perform(session, session.alive(name))
+        if instance.session is not None and any(each.name == name and each.open for each in self.connections):
+            instance.perform(instance.session, instance.session.alive(name))
 
     @precondition(lambda self: self.open_connections())
     @rule(data=st.data(), was_dead=st.booleans())
@@ -411,6 +413,8 @@ class World(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self._settle()
+        if any(each.has_resumed for each in self.open_connections()[-MAX_RESUMED:]):
+            assert self.store.mailbox == [], "a connection that stands by gets nothing"
         self.a_new_connection(0, True, False)
         self._settle()
         assert self.store.mailbox == []
