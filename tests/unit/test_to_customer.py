@@ -336,7 +336,7 @@ def test_customers_who_left_leave_nothing_behind(flow: Flow) -> None:
 # Old connections, when the customer comes on another
 
 
-def test_a_connection_with_messages_in_flight_is_asked_whether_it_is_alive_when_the_customer_comes_on_another(
+def test_a_connection_with_messages_in_flight_is_asked_whether_it_is_alive_when_another_one_comes(
     flow: Flow,
 ) -> None:
     flow.speak("A")
