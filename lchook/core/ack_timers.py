@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 
-from lchook.core.session import Delivery
+from lchook.core.delivery import Delivery
 
 
 class AckTimers:

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from config import Settings
-from lchook.core.session import Removal
+from lchook.core.delivery import Removal
 from lchook.doctor.findings import Finding, quoted, within
 from lchook.doctor.settings import without_secrets
 from lchook.store import StoreError, UnknownFormatError

@@ -16,9 +16,7 @@ from typing import Any, Protocol
 
 from lchook.core.ack_timers import AckTimers
 from lchook.core.canonical import compact_json
-from lchook.core.messages import MessageToCustomer
-from lchook.core.session import (
-    FETCH_LIMIT,
+from lchook.core.delivery import (
     Ask,
     Claim,
     Delivery,
@@ -30,10 +28,11 @@ from lchook.core.session import (
     Remove,
     Retry,
     Send,
-    Session,
     StandsBy,
     TakenBack,
 )
+from lchook.core.messages import MessageToCustomer
+from lchook.core.session import FETCH_LIMIT, Session
 from lchook.logs import Log
 from lchook.store import Store, StoreError
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from lchook.core.session import Removal
+from lchook.core.delivery import Removal
 
 # For this long a repeated webhook is recognised: DMS tries again soon, or not at all.
 REMEMBER_SECONDS = 600

@@ -18,7 +18,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from lchook.core.session import Removal
+from lchook.core.delivery import Removal
 from lchook.logs import Log
 from lchook.store import (
     REMEMBER_OUTCOME_SECONDS,

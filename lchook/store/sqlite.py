@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from lchook.core.session import Removal
+from lchook.core.delivery import Removal
 from lchook.logs import Log
 from lchook.store import (
     REMEMBER_OUTCOME_SECONDS,

@@ -15,9 +15,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from lchook.core.receivers import MAX_RESUMED
-from lchook.core.session import (
-    FETCH_LIMIT,
+from lchook.core.delivery import (
     Ask,
     Claim,
     Delivery,
@@ -30,10 +28,11 @@ from lchook.core.session import (
     Remove,
     Retry,
     Send,
-    Session,
     StandsBy,
     TakenBack,
 )
+from lchook.core.receivers import MAX_RESUMED
+from lchook.core.session import FETCH_LIMIT, Session
 
 CUSTOMER = "c"
 
