@@ -6,6 +6,7 @@ port, a client's requests reach processes that do not know it. Both look like a 
 
 from __future__ import annotations
 
+import inspect
 import sys
 from pathlib import Path
 from types import FrameType
@@ -75,7 +76,7 @@ def _configuration_of_gunicorn() -> Any:
     """gunicorn (27.0.1) hands its settings to nobody. But its own application is loading this one, further up the stack."""
     from gunicorn.app.base import BaseApplication
 
-    frame: FrameType | None = sys._getframe()
+    frame: FrameType | None = inspect.currentframe()
     while frame is not None:
         caller = frame.f_locals.get("self")
         if isinstance(caller, BaseApplication):
