@@ -8,6 +8,7 @@ from gevent import monkey
 monkey.patch_all()
 
 import gc
+import logging
 import re
 import resource
 import sys
@@ -19,6 +20,7 @@ from gunicorn.glogging import Logger, SafeAtoms
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from lchook import binds, log_output
+from lchook.logs import json_line
 from lchook.serving.start import ServerError, check_gunicorn
 
 # Before gunicorn opens its log: neither its master nor the worker may ever wait for whoever reads that.
@@ -58,8 +60,22 @@ class OneLine(SafeAtoms):  # type: ignore[misc]  # gunicorn has no types
         return value if value.isprintable() else value.encode("unicode_escape").decode()
 
 
+class JsonFormatter(logging.Formatter):
+    """gunicorn's own lines, where LCH's are JSON: whoever reads objects must not find anything else between."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        error = self.formatException(record.exc_info) if record.exc_info else None
+        return json_line(record.created, record.levelname, "gunicorn", record.getMessage(), error).rstrip("\n")
+
+
 class OneLineLogger(Logger):  # type: ignore[misc]
     atoms_wrapper_class = OneLine
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        if settings.log_format == "json":
+            for handler in self.error_log.handlers:
+                handler.setFormatter(JsonFormatter())
 
 
 def on_starting(server: Any) -> None:

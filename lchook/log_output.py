@@ -52,10 +52,10 @@ class Output(io.TextIOBase):
         self._descriptor = -1 if descriptor is None else descriptor
         # The line that stands for so many that are missing. Ends with a line's end.
         self.notice: Callable[[int], str] = lambda count: f"{count} lines of the log could not be written\n"
-        self._begin()
+        self.begin_anew()
         Output._all.append(self)
 
-    def _begin(self) -> None:
+    def begin_anew(self) -> None:
         """As new: after a fork, what is queued is the other process's to write."""
         self._lines: deque[str] = deque(maxlen=_MOST_LINES)
         # Lines that were dropped because too many waited, and because writing failed.
@@ -204,10 +204,10 @@ def finish(within_seconds: float = _EXIT_SECONDS) -> None:
         output.finish(max(0.0, deadline - time.monotonic()))
 
 
-def _begin_anew() -> None:
+def _after_fork() -> None:
     for output in Output._all:
-        output._begin()
+        output.begin_anew()
 
 
-os.register_at_fork(after_in_child=_begin_anew)
+os.register_at_fork(after_in_child=_after_fork)
 atexit.register(finish)

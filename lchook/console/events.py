@@ -13,8 +13,8 @@ from typing import Any, Literal
 from lchook.logs import Event
 
 Flow = Literal["to_dms", "to_customer", "connections", "other"]
-# `under_way`: a message has come in, or has been sent. `done`: its peer has it. `held`: it waits. `lost`: it failed, was
-# refused or dropped.
+# `under_way`: a message has come in, or has been sent. `done`: its peer has it, or needs it no more. `held`: it waits.
+# `lost`: it failed, was refused or dropped.
 Outcome = Literal["under_way", "done", "held", "lost", "none"]
 
 FLOWS: tuple[Flow, ...] = ("to_dms", "to_customer", "connections", "other")
@@ -31,9 +31,11 @@ MEANINGS: dict[tuple[str, str], tuple[Flow, Outcome]] = {
     ("lanes", "not forwarded: storage failed"): ("to_dms", "lost"),
     ("to_dms", "forwarding failed"): ("to_dms", "lost"),
     ("lanes", "a message waits for the store"): ("to_dms", "held"),
+    ("to_dms", "typing is not posted"): ("to_dms", "done"),
     ("webhook", "received from DMS"): ("to_customer", "under_way"),
     ("webhook", "a webhook was refused"): ("to_customer", "lost"),
     ("webhook", "the message cannot be kept"): ("to_customer", "lost"),
+    ("http_errors", "a post came to an address that takes none"): ("to_customer", "lost"),
     ("to_customer", "kept until the customer comes"): ("to_customer", "held"),
     ("to_customer", "kept; another instance"): ("to_customer", "held"),
     ("to_customer", "letters wait for the next socket"): ("to_customer", "held"),
@@ -47,12 +49,16 @@ MEANINGS: dict[tuple[str, str], tuple[Flow, Outcome]] = {
     ("to_customer", "the customer ended the session"): ("to_customer", "none"),
     ("to_customer", "a message that is not kept is lost"): ("to_customer", "lost"),
     ("chat", "connection refused"): ("connections", "lost"),
+    ("engine.guard", "connections are refused"): ("connections", "lost"),
+    ("to_customer", "stands by"): ("connections", "none"),
     ("to_customer", "mapping removed"): ("connections", "none"),
     ("to_customer", "now on another instance"): ("connections", "none"),
 }
 _FLOWS_OF_PARTS: dict[str, Flow] = {
     "to_dms": "to_dms",
     "retries": "to_dms",
+    "lanes": "to_dms",
+    "name_service": "to_dms",
     "webhook": "to_customer",
     "to_customer": "to_customer",
     "chat": "connections",

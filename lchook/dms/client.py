@@ -13,6 +13,7 @@ from requests.adapters import BaseAdapter, HTTPAdapter
 from requests.utils import select_proxy
 from urllib3.exceptions import HTTPError, MaxRetryError, NewConnectionError
 
+from lchook.core.body_coding import BodyError, decompressed
 from lchook.core.tokens import Tokens
 from lchook.dms.connection_pool import NotSentError, PooledAdapter
 from lchook.dms.failures import cause_in_words
@@ -170,13 +171,16 @@ class DmsClient:
             raise DmsError("the connection to DMS broke; it may have the message", may_have_taken=True) from error
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
             raise DmsError(f"posting to DMS failed ({type(error).__name__})", may_have_taken=True) from error
-        headers = response.headers
-        return DmsAnswer(response.status_code, headers.get("Retry-After"), self._text_of(response), headers.get("Location"))
+        status, headers = response.status_code, response.headers
+        said = self._body_of(response)
+        # Of what went well nobody reads the words.
+        coding = headers.get("Content-Encoding") if status >= 300 else None
+        return DmsAnswer(status, headers.get("Retry-After"), _words(said, coding), headers.get("Location"))
 
-    def _text_of(self, response: requests.Response) -> str:
-        """What the answer says, read within bounds. The status has been seen: an answer that breaks off still counts."""
+    def _body_of(self, response: requests.Response) -> bytes | bytearray:
+        """The answer's, read within bounds. The status has been seen: an answer that breaks off still counts."""
         if response.raw is None:
-            return response.content[:500].decode("utf-8", "replace")
+            return response.content
         deadline = time.monotonic() + self._read_timeout_seconds
         read = bytearray()
         try:
@@ -190,7 +194,7 @@ class DmsClient:
                 response.raw.close()
         except (HTTPError, OSError, ValueError):
             response.raw.close()
-        return read[:500].decode("utf-8", "replace")
+        return read
 
 
 class _OtherProxyAdapter(HTTPAdapter):
@@ -205,6 +209,16 @@ class _OtherProxyAdapter(HTTPAdapter):
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
         return super().proxy_manager_for(proxy, **options, ssl_context=trusting_context(self._verify))
+
+
+def _words(body: bytes | bytearray, coding: str | None) -> str:
+    """What a body says, cut short. Gateways compress what nobody asked them to; where that cannot be read, nothing."""
+    if coding:
+        try:
+            body = decompressed(bytes(body), coding, max_bytes=_MOST_ANSWER_BYTES)
+        except BodyError:
+            return ""
+    return body[:500].decode("utf-8", "replace")
 
 
 def _never_connected(error: requests.ConnectionError) -> bool:

@@ -103,9 +103,15 @@ def _who_may_connect(settings: Settings) -> Finding:
             "ok",
             "only pages from the hook's own address may connect (ALLOWED_ORIGIN is not set); a page elsewhere is refused",
         )
-    return Finding(
-        "origins", "ok", f"only pages of {', '.join(origins)} may connect; the page's own origin must be among these"
-    )
+    says = f"only pages of {', '.join(origins)} may connect; the page's own origin must be among these"
+    if {"null", "file://"} & {*origins}:
+        return Finding(
+            "origins",
+            "warning",
+            f"{says}. null is said by pages from files, and by pages of any site in a sandboxed frame",
+            "Where it is for an app, name the app's own origin, such as capacitor://localhost or app://., if it has one.",
+        )
+    return Finding("origins", "ok", says)
 
 
 def _who_is_believed(settings: Settings) -> Finding:

@@ -77,7 +77,7 @@ class OrderedNamespace(Namespace):  # type: ignore[misc]  # Flask-SocketIO has n
         except Refused:
             raise
         except Exception:
-            log.exception(f"{event} failed", socket=sid)
+            log.exception("opening or closing a connection failed", event=event, socket=sid)
             if event == "connect":
                 # A client that is refused never comes back by itself; one whose connection is closed does.
                 server = self.socketio.server

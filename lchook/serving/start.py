@@ -6,6 +6,7 @@ port, a client's requests reach processes that do not know it. Both look like a 
 
 from __future__ import annotations
 
+import inspect
 import sys
 from pathlib import Path
 from types import FrameType
@@ -52,6 +53,25 @@ def check_gunicorn(cfg: Any) -> None:
             f"LCH cannot run under gunicorn's worker {cfg.worker_class_str!r}. It has its own, which its configuration"
             f" names: start it with `gunicorn -c {CONFIGURATION} wsgi:app`, without -k."
         )
+    _check_processes(cfg)
+
+
+def check_before_workers() -> None:
+    """For gunicorn's master, which asks the worker's class: said by several workers at once, gunicorn (27.0.1) adds a trace.
+
+    :raises ServerError: where gevent's patching came too late, or is still to come, or there would be several processes.
+    """
+    if not _PATCHED_IN_TIME:
+        raise ServerError(
+            "LCH was imported before gevent's patching: begin gunicorn's configuration with"
+            f" `from gevent import monkey; monkey.patch_all()`, or start it with `gunicorn -c {CONFIGURATION} wsgi:app`."
+        )
+    cfg = _configuration_of_gunicorn()
+    if cfg is not None:
+        _check_processes(cfg)
+
+
+def _check_processes(cfg: Any) -> None:
     if cfg.workers != 1:
         raise ServerError(
             f"LCH cannot run as {cfg.workers} processes behind one port: a client's requests must all reach the one that"
@@ -62,20 +82,11 @@ def check_gunicorn(cfg: Any) -> None:
         raise ServerError("LCH cannot be loaded before its worker is there: start gunicorn without --preload.")
 
 
-def check_patching() -> None:
-    """:raises ServerError: where gevent's patching came too late, or is still to come."""
-    if not _PATCHED_IN_TIME:
-        raise ServerError(
-            "LCH was imported before gevent's patching: begin gunicorn's configuration with"
-            f" `from gevent import monkey; monkey.patch_all()`, or start it with `gunicorn -c {CONFIGURATION} wsgi:app`."
-        )
-
-
 def _configuration_of_gunicorn() -> Any:
     """gunicorn (27.0.1) hands its settings to nobody. But its own application is loading this one, further up the stack."""
     from gunicorn.app.base import BaseApplication
 
-    frame: FrameType | None = sys._getframe()
+    frame: FrameType | None = inspect.currentframe()
     while frame is not None:
         caller = frame.f_locals.get("self")
         if isinstance(caller, BaseApplication):

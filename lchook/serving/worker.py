@@ -20,7 +20,7 @@ from config import Settings
 from lchook.logs import Log
 from lchook.serving.http_handler import Connection, Handler
 from lchook.serving.served_websocket import ServedWebSocket
-from lchook.serving.start import check_patching
+from lchook.serving.start import check_before_workers
 from lchook.serving.websocket import BoundedWebSocket
 from lchook.web.webhook import PATH
 
@@ -89,7 +89,7 @@ class Worker(GeventWebSocketWorker):  # type: ignore[misc]
     wsgi_handler = Handler
     _told_to_stop = False
     # gunicorn calls it in its master, before there is any worker.
-    setup = staticmethod(check_patching)
+    setup = staticmethod(check_before_workers)
 
     def run(self) -> None:
         """Serve until told to stop, and then until all is done that was begun."""

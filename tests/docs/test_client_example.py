@@ -101,12 +101,31 @@ def test_the_example_resumes_talks_and_tells_outcomes(example: Example, hook: Ho
 
 
 def test_the_example_shows_a_repeat_once_and_acknowledges_everything(example: Example, hook: Hook, customer: str) -> None:
-    for text in ("One", "One, with other bytes"):
+    example.wait_for("shown", 1)
+    for text in ("One", "One", "Another with the same id"):
         hook.webhook(customer, text, message_id="the same")
     hook.webhook(customer, "Two")
 
-    assert [payload["text"][0] for payload in example.wait_for("shown", 3)][1:] == ["One", "Two"]
+    told = ["Said while you were away", "One", "Another with the same id", "Two"]
+    assert [payload["text"][0] for payload in example.wait_for("shown", 4)] == told
     wait_until(lambda: hook.server.log.count(f"acknowledged customer='{customer}'") == 4, lambda: hook.server.log)
+
+
+def test_the_example_is_reached_though_another_page_comes_back_first(
+    example: Example, bad_network: Balancer, hook: Hook, customer: str
+) -> None:
+    example.does("say", "Here")
+    example.wait_for("outcome", 1)
+    way, bad_network.backends[:] = list(bad_network.backends), []
+    assert bad_network.cut(1.0) >= 1
+    gone = f"mapping removed: the socket is closed customer='{customer}'"
+    wait_until(lambda: gone in hook.server.log, lambda: hook.server.log)
+    with hook.connect(auth={"customer_id": customer, "spoke_seconds_ago": 100}) as other:
+        bad_network.backends[:] = way
+        wait_until(lambda: hook.server.log.count(f"resumes customer='{customer}'") == 3, lambda: hook.server.log)
+        hook.webhook(customer, "To where you spoke")
+        assert example.wait_for("shown", 2)[1]["text"] == ["To where you spoke"]
+        assert other.messages == []
 
 
 def test_the_example_sends_again_what_had_no_outcome_when_the_connection_died(

@@ -6,6 +6,7 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -395,3 +396,34 @@ def test_row_29_nonsense_about_when_it_spoke_is_none_said(gunicorn: Hook, custom
     gunicorn.webhook(customer, "hello")
     tab.client.wait_for_messages(1)
     tab.client.close()
+
+
+# Faults of ours
+
+FAILS_ONCE = """
+from lchook.core.authentication import Doorkeeper
+
+identify, failed = Doorkeeper.identify, []
+
+def fails_once(*args, **options):
+    if not failed:
+        failed.append(True)
+        raise RuntimeError("a fault")
+    return identify(*args, **options)
+
+Doorkeeper.identify = fails_once
+from wsgi import app
+"""
+
+
+def test_after_a_fault_at_connect_the_client_comes_again_by_itself(tmp_path: Path, customer: str) -> None:
+    """Refused one level higher, socket.io-client would not."""
+    needs("node")
+    (tmp_path / "fails_once.py").write_text(FAILS_ONCE)
+
+    def command(port: int) -> list[str]:
+        return [*gunicorn_command(port, "--pythonpath", str(tmp_path))[:-1], "fails_once:app"]
+
+    with running_hook(command) as hook, NodeClient(hook.url, reconnection=True, wait=False) as client:
+        assert client.say(customer)["status"] == "sent"
+        assert hook.server.log.count("opening or closing a connection failed event='connect'") == 1

@@ -81,5 +81,5 @@ def test_35_where_the_folder_cannot_be_written_it_says_who_may_not(app: Path, dm
     with served(app, dms, 12345, gid=12345) as server:
         assert requests.get(f"{server.url}/readyz", timeout=5).status_code == 503
         assert dms.send("somebody").status_code == 503
-        wait_until(lambda: "user 12345, group 12345 may not write in its folder" in server.log, lambda: server.log)
+        wait_until(lambda: "user 12345, group 12345 may not write to its folder" in server.log, lambda: server.log)
         assert "Traceback" not in server.log

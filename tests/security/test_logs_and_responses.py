@@ -35,6 +35,7 @@ ACCESS_LINE = re.compile(r'\S+ - .* \[\d\d/\w+/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] 
 def logging_hook(request: pytest.FixtureRequest) -> Iterator[Hook]:
     """LCH in each format of its log, with an access log."""
     with running_hook(gunicorn_command, "--access-logfile", "-", LOG_FORMAT=request.param, PROXY_HOPS="1") as hook:
+        hook.dms.takes_unknown = True
         yield hook
 
 

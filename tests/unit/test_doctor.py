@@ -63,6 +63,7 @@ def test_sound_settings_are_no_problem_and_no_secret_is_shown() -> None:
         ({"jwt_secret_previous": "old"}, "warning", "JWT_SECRET_PREVIOUS"),
         ({"allowed_origins": "*"}, "warning", "pages of any site"),
         ({"allowed_origins": ("https://chat.example.com",)}, "ok", "only pages of https://chat.example.com"),
+        ({"allowed_origins": ("app://.", "null")}, "warning", "in a sandboxed frame"),
     ],
 )
 def test_odd_settings_are_named(changed: dict[str, object], status: str, words: str) -> None:

@@ -4,8 +4,8 @@
 const KEPT_ITEMS = 200;
 const KEPT_IDS = 500;
 
-// LCH recognises a repeated message_id for 10 minutes. Past that a repeat could reach the agent twice; a minute is margin.
-const REPEATABLE_MS = 9 * 60_000;
+// LCH recognises a repeat for a day. Past that it could reach the agent twice; an hour is margin.
+const REPEATABLE_MS = 23 * 3_600_000;
 
 // Worth nothing later: shown when they come, never stored.
 const PASSING = new Set(["typing_indicator"]);
