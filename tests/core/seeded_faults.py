@@ -2,8 +2,8 @@
 
     python -m tests.core.seeded_faults
 
-Copies the project's core and its tests into a folder of its own, puts in one fault at a time, and runs the tests there. Not a
-test itself: it takes minutes. Exit status 1 where a fault was not found.
+Copies the project's core and its tests into a folder of its own, puts in one fault at a time, and runs the tests there.
+Not a test itself: it takes minutes. Exit status 1 where a fault was not found.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def main() -> int:
                 continue
             module.write_text(text.replace(fault.old, fault.new))
             run = subprocess.run(
-                [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", f"tests/core/test_{fault.module}.py"],
+                [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *sorted(f"tests/core/{path.name}" for path in (ROOT / "tests" / "core").glob(f"test_{fault.module}*.py"))],
                 cwd=folder,
                 capture_output=True,
                 text=True,

@@ -1,7 +1,8 @@
 """core/outbox.py against a model: messages, posts, the store's answers, ends of processes, in any order.
 
-The model has one store and two instances. A call to the store is carried out at some moment after it was made, and answered at
-some later one, or never. DMS takes a message, surely does not, or nobody knows. An instance may die at any moment.
+The model has one store and two instances. A call to the store is carried out at some moment after it was made, and
+answered at some later one, or never. DMS takes a message, surely does not, or nobody knows. An instance may die at any
+moment.
 """
 
 from __future__ import annotations
