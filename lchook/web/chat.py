@@ -6,24 +6,22 @@ Knows nothing of webhooks, HTTP or storage.
 from __future__ import annotations
 
 import heapq
-import itertools
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from socketio.exceptions import ConnectionRefusedError as Refused
-
 from lchook.core.addresses import is_this_machine
 from lchook.core.authentication import Doorkeeper, Identity, RefusedError
 from lchook.core.messages import END_OF_SESSION, MessageError, MessageToDms, dms_from_client
 from lchook.core.rate_limiter import Rates
-from lchook.engine.ordered_events import Acknowledge, OrderedNamespace
 from lchook.flows.to_customer import ToCustomer
 from lchook.flows.to_dms import Outcome, ToDms
 from lchook.logs import Log, Spoken
 from lchook.periodic_tasks import Ticker
+from lchook.transport.connections import Connections
+from lchook.transport.namespace import Acknowledge, Namespace, Refused
 from lchook.web.metrics import Metrics, type_label
 
 log = Log(__name__)
@@ -45,14 +43,12 @@ _LONG_AGO_SECONDS = 1e9
 @dataclass(slots=True)
 class _Socket:
     identity: Identity
-    # Grows with each connect.
-    number: int
     # When its client spoke last, over a connection before this one, if it says so.
     spoke_seconds_ago: float | None = None
     customers: set[str] = field(default_factory=set)
 
 
-class Chat(OrderedNamespace):
+class Chat(Namespace):
     """The default namespace. A malformed event is answered in words and costs nobody anything."""
 
     def __init__(
@@ -65,14 +61,10 @@ class Chat(OrderedNamespace):
         customer_rates: Rates,
         max_message_bytes: int,
         forward_fields: Sequence[str],
-        close: Callable[[str], None],
-        unsent: Callable[[str], int],
+        connections: Connections,
         metrics: Metrics,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """:param close: closes a socket in the way that makes its client connect again.
-        :param unsent: how many characters wait to be sent to a socket.
-        """
         super().__init__("/")
         self._doorkeeper = doorkeeper
         self._to_dms = to_dms
@@ -81,12 +73,10 @@ class Chat(OrderedNamespace):
         self._customer_rates = customer_rates
         self._max_message_bytes = max_message_bytes
         self._forward_fields = forward_fields
-        self._close = close
-        self._unsent = unsent
+        self._connections = connections
         self._metrics = metrics
         self._clock = clock
         self._sockets: dict[str, _Socket] = {}
-        self._numbers = itertools.count()
         self._has_warned_of_hidden_addresses = False
         # When tokens expire, soonest first.
         self._expiries: list[tuple[float, str]] = []
@@ -108,7 +98,7 @@ class Chat(OrderedNamespace):
             self.counts["connections_refused"] += 1
             log.warning("connection refused", socket=sid, address=address, reason=error)
             raise Refused(str(error)) from error
-        self._sockets[sid] = _Socket(identity, next(self._numbers), _spoke_seconds_ago(auth))
+        self._sockets[sid] = _Socket(identity, _spoke_seconds_ago(auth))
         if identity.expires_at is not None:
             heapq.heappush(self._expiries, (identity.expires_at, sid))
         self.counts["connections"] += 1
@@ -132,10 +122,10 @@ class Chat(OrderedNamespace):
             self._client_message(sid, args, acknowledge)
         elif event == "serverMessage":
             # The Node program sends these back, and its clients may rely on it.
-            if self._unsent(sid) > _MOST_UNSENT_CHARACTERS:
+            if self._connections.unsent(sid) > _MOST_UNSENT_CHARACTERS:
                 acknowledge(Outcome("rejected", error="too many echoes are waiting: read them first").as_dict())
                 return
-            self._emit(sid, "serverMessage", *args)
+            self._connections.send_event(sid, "serverMessage", *args)
             acknowledge()
         else:
             acknowledge(Outcome("rejected", error="unknown event: send clientMessage").as_dict())
@@ -147,12 +137,7 @@ class Chat(OrderedNamespace):
             if sid in self._sockets:
                 log.info("the token has expired: the socket is closed", socket=sid)
                 self.counts["tokens_expired"] += 1
-                self._close(sid)
-
-    def is_older(self, sid: str, other: str) -> bool:
-        """Has this socket connected before that one? Both must be open."""
-        one, another = self._sockets.get(sid), self._sockets.get(other)
-        return one is not None and another is not None and one.number < another.number
+                self._connections.close(sid)
 
     def sockets(self) -> int:
         """How many clients are connected."""
@@ -172,7 +157,7 @@ class Chat(OrderedNamespace):
                 self._end_is_done(message, outcome, sid, came_at)
             acknowledge(answer)
             if outcome.status != "sent" and not outcome.quiet:
-                self._emit(sid, "serverError", FORWARDING_FAILED, answer)
+                self._connections.send_event(sid, "serverError", FORWARDING_FAILED, answer)
 
         try:
             message = dms_from_client(
@@ -237,9 +222,6 @@ class Chat(OrderedNamespace):
             self.counts["messages_too_many"] += 1
             raise MessageError(f"too many messages: at most {self._customer_rates.per_second:g} a second, more in bursts")
         return customer_id
-
-    def _emit(self, sid: str, event: str, *args: Any) -> None:
-        self.socketio.server.emit(event, args, to=sid, namespace=self.namespace)
 
 
 def _spoke_seconds_ago(auth: object) -> float | None:

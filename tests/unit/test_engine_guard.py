@@ -17,10 +17,10 @@ from engineio.packet import Packet as EnginePacket
 from engineio.socket import Socket as EngineSocket
 from hypothesis import given
 from hypothesis import strategies as st
-
-from lchook.core.rate_limiter import Rates
 from lchook.engine.guard import EngineGuard, StrictJson
 from lchook.engine.ordered_events import emit_event
+
+from lchook.core.rate_limiter import Rates
 
 
 class World:

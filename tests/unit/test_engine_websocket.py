@@ -9,7 +9,6 @@ import gevent
 import pytest
 from engineio.packet import MESSAGE, NOOP, Packet
 from engineio.socket import Socket
-
 from lchook.engine import websocket as transport
 from lchook.engine.mended import Pings
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from lchook.serving.frames import (
     BINARY,
     CLOSE,
@@ -26,6 +25,7 @@ from lchook.serving.frames import (
     unmask,
 )
 from lchook.serving.frames import frame as frame_of
+
 from tests.security.attacker import frame
 
 LARGEST = 1_000

@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-
 from lchook.serving.http_request import BadRequestError, Incoming, Post, RequestHeaders, post_ahead
 
 LINE = b"POST /webhook HTTP/1.1\r\n"

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import socketio
-
 from lchook.engine.lean_manager import LeanManager
 
 

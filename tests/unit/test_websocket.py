@@ -12,10 +12,10 @@ import gevent
 import pytest
 from geventwebsocket.exceptions import WebSocketError
 from greenlet import getcurrent
-
 from lchook.serving.frames import Frames, close_frame
 from lchook.serving.served_websocket import ServedWebSocket
 from lchook.serving.websocket import BoundedWebSocket
+
 from tests.security.attacker import CLOSE, PING, frame
 
 LARGEST = 300_000

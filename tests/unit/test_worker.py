@@ -5,7 +5,6 @@ from __future__ import annotations
 import gevent
 import pytest
 from gevent.event import Event
-
 from lchook.serving.worker import Places
 
 

@@ -15,7 +15,7 @@ from geventwebsocket.exceptions import WebSocketError
 from geventwebsocket.websocket import MSG_ALREADY_CLOSED, MSG_SOCKET_DEAD, WebSocket
 
 from lchook.logs import Log
-from lchook.serving.frames import (
+from lchook.transport.frame_decoder import (
     BINARY,
     CLOSE,
     CONTINUATION,
@@ -23,18 +23,18 @@ from lchook.serving.frames import (
     PING,
     PONG,
     TEXT,
-    Frames,
-    ViolationError,
+    FrameDecoder,
+    ProtocolError,
     close_frame,
     frame,
 )
-from lchook.serving.served_websocket import HANG_UP_SECONDS, Message, ServedWebSocket
+from lchook.transport.served_websocket import HANG_UP_SECONDS, Message, ServedWebSocket
 
 log = Log(__name__)
 
 
-class BoundedWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has no types
-    """What gevent-websocket's handler makes of a handshake, and hands to the application.
+class WebSocketOffer(WebSocket):  # type: ignore[misc]  # gevent-websocket has no types
+    """What the handler makes of a handshake, and hands to the application.
 
     It opens when the application first uses it, so that an application that does not want it can answer in HTTP. `serve` is
     for one that is called back; `receive` for one that waits, and keeps the handler's greenlet.
@@ -42,15 +42,12 @@ class BoundedWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has
 
     __slots__ = ("_frames", "_writing")
 
-    # Set by the worker from the settings.
-    max_bytes = 1_000_000
-
-    def __init__(self, environ: dict[str, Any], stream: Any, handler: Any) -> None:
+    def __init__(self, environ: dict[str, Any], handler: Any) -> None:
         # Not the base class's: its UTF-8 validator, a table walk in Python, is of no use here.
         self.environ = environ  # type: ignore[misc]
         self.closed = False  # type: ignore[misc]
         self.handler = handler  # type: ignore[misc]
-        self._frames = Frames(self.max_bytes)
+        self._frames = FrameDecoder(handler.options.max_body_bytes)
         # A pong must not come between the pieces of a message that another greenlet is sending.
         self._writing = RLock()
 
@@ -59,27 +56,27 @@ class BoundedWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has
         """Not where this process itself speaks TLS: what is readable there is not what the loop sees."""
         return not hasattr(self.handler.socket, "pending")
 
-    def serve(self, *, drained: Callable[[], None], gone: Callable[[ServedWebSocket], None]) -> ServedWebSocket:
+    def serve(self, *, on_drain: Callable[[], None], on_close: Callable[[ServedWebSocket], None]) -> ServedWebSocket:
         """Have the event loop watch the connection. The handler has nothing more to do with it.
 
         :raises OSError: where the connection is broken.
         """
         self.handler.open_websocket()
         self.closed = True  # type: ignore[misc]
-        served: ServedWebSocket = self.handler.hand_over(self._frames, drained=drained, gone=gone)
+        served: ServedWebSocket = self.handler.hand_over(self._frames, on_drain=on_drain, on_close=on_close)
         return served
 
     def receive(self) -> Message | None:
         """The next message, or `None` where the connection is closed or its client broke the protocol."""
         if self.closed:
             return None
-        self.handler.deadline = time.monotonic() + self.handler.websocket_timeout_seconds
+        self.handler.deadline = time.monotonic() + self.handler.options.timeouts.websocket_seconds
         try:
             self.handler.open_websocket()
             return self._next_message()
-        except ViolationError as violation:
-            log.warning("a WebSocket is closed: its client broke the protocol", code=violation.code)
-            self.close(violation.code)
+        except ProtocolError as error:
+            log.warning("a WebSocket is closed: its client broke the protocol", code=error.code)
+            self.close(error.code)
         except (OSError, ValueError):
             # Timed out, reset, or closed from this side while reading.
             self.close()
@@ -105,14 +102,14 @@ class BoundedWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has
 
     def _next_message(self) -> Message | None:
         while True:
-            event = self._frames.next()
-            if event is None:
+            received = self._frames.next()
+            if received is None:
                 data = self.handler.receive_some()
                 if not data:
                     return None
                 self._frames.feed(data)
                 continue
-            opcode, payload = event
+            opcode, payload = received
             if opcode == PING:
                 self._write(frame(PONG, payload))  # type: ignore[arg-type]
             elif opcode == CLOSE:

@@ -6,6 +6,7 @@ longer, the more there are.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,23 @@ from socketio import Manager
 
 class LeanManager(Manager):  # type: ignore[misc]  # python-socketio has no types
     """For servers that send to single sockets, or to all of a namespace, and use no other rooms."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Grows with each connect.
+        self._numbers = itertools.count()
+        self._number_of: dict[str, int] = {}
+
+    def is_older(self, sid: str, other: str, namespace: str) -> bool:
+        """Has this socket connected before that one? Both must be connected."""
+        are_connected = self.is_connected(sid, namespace) and self.is_connected(other, namespace)
+        return are_connected and self._number_of[sid] < self._number_of[other]
+
+    def pre_connect(self, eio_sid: str, namespace: str) -> str | None:
+        sid: str | None = super().pre_connect(eio_sid, namespace)
+        if sid is not None:
+            self._number_of[sid] = next(self._numbers)
+        return sid
 
     def basic_enter_room(self, sid: str, namespace: str, room: str | None, eio_sid: str | None = None) -> None:
         if room != sid:
@@ -30,6 +48,7 @@ class LeanManager(Manager):  # type: ignore[misc]  # python-socketio has no type
     def basic_disconnect(self, sid: str, namespace: str, **kwargs: Any) -> None:
         self.basic_leave_room(sid, namespace, None)
         self.callbacks.pop(sid, None)
+        self._number_of.pop(sid, None)
         for pending in (self.pending_connect, self.pending_disconnect):
             sids = pending.get(namespace)
             if sids is not None and sid in sids:

@@ -1,7 +1,7 @@
 """WebSockets: fair to other connections, and without a greenlet while nothing happens on them.
 
 A greenlet that waits for the next message is most of what a quiet connection weighs, and of what its next message costs. So
-after the handshake the event loop watches the socket, and a greenlet of the crew handles what comes. Writing never waits.
+after the handshake the event loop watches the socket, and a greenlet of the pool handles what comes. Writing never waits.
 
 Knows nothing of Engine.IO.
 """
@@ -20,25 +20,25 @@ from geventwebsocket.exceptions import WebSocketError
 from geventwebsocket.websocket import MSG_ALREADY_CLOSED, MSG_SOCKET_DEAD
 
 from lchook.logs import Log
-from lchook.serving.crew import crew
-from lchook.serving.frames import (
+from lchook.transport.frame_decoder import (
     BINARY,
     CLOSE,
     NORMAL,
     PING,
     PONG,
     TEXT,
-    Frames,
-    ViolationError,
+    FrameDecoder,
+    ProtocolError,
     close_frame,
     frame,
 )
+from lchook.transport.greenlet_pool import greenlets
 
 log = Log(__name__)
 
 _READ, _WRITE = 1, 2
-_LEAST_RECEIVE_BYTES = 2 * 1024
-_MOST_RECEIVE_BYTES = 64 * 1024
+_MIN_RECEIVE_BYTES = 2 * 1024
+_MAX_RECEIVE_BYTES = 64 * 1024
 # A client that always has more to read would keep all others waiting: so many frames, then they have their turn.
 _FRAMES_IN_A_ROW = 32
 # How long a client has to hang up after it was told that the connection is closed.
@@ -50,72 +50,72 @@ Message = str | bytes
 class ServedWebSocket:
     """An open WebSocket that the event loop watches.
 
-    :ivar take: what is done with a message, in a greenlet of the crew; one after the other.
+    :ivar on_message: what is done with a message, in a greenlet of the pool; one after the other.
     :ivar deadline: when the client must have sent its next whole message (seconds of the monotonic clock). Those who only
         send pings, or a byte now and then, say nothing that anybody waits for; and those who do not read what they are sent
-        need not be waited for. Whoever watches the deadline calls `cut`.
+        need not be waited for. Whoever watches the deadline calls `abort`.
     """
 
     # It waits for no request.
     is_idle = is_new = False
 
     __slots__ = (
-        "_drained",
         "_ended",
         "_frames",
-        "_gone",
         "_handling",
-        "_patience_seconds",
+        "_on_close",
+        "_on_drain",
         "_reading",
         "_receive_bytes",
+        "_send_buffer",
         "_socket",
-        "_unsent",
+        "_timeout_seconds",
         "_writing",
         "closed",
         "deadline",
-        "take",
+        "on_message",
     )
 
     def __init__(
         self,
         connection: socket.socket,
-        frames: Frames,
+        frames: FrameDecoder,
         *,
-        drained: Callable[[], None],
-        gone: Callable[[ServedWebSocket], None],
-        patience_seconds: float,
+        on_drain: Callable[[], None],
+        on_close: Callable[[ServedWebSocket], None],
+        timeout_seconds: float,
     ) -> None:
-        """`take` is to be set before anything else happens.
+        """`on_message` is to be set before anything else happens.
 
         :param connection: the operating system's socket, which does not wait; this closes it at the end.
-        :param drained: called when a client that did not take all at once has taken it.
-        :param gone: called with this at the end, once.
-        :param patience_seconds: how long a whole message may be waited for.
+        :param on_drain: called when a client that did not take all at once has taken it.
+        :param on_close: called with this at the end, once.
+        :param timeout_seconds: how long a whole message may be waited for.
         """
-        self.take: Callable[[Message], None] = _nothing
-        self._drained = drained
-        self._gone = gone
-        self._patience_seconds = patience_seconds
+        self.on_message: Callable[[Message], None] = _nothing
+        self._on_drain = on_drain
+        self._on_close = on_close
+        self._timeout_seconds = timeout_seconds
         self._socket = connection
         self._frames = frames
-        self._receive_bytes = _LEAST_RECEIVE_BYTES
-        self._unsent: bytearray | None = None
+        self._receive_bytes = _MIN_RECEIVE_BYTES
+        self._send_buffer: bytearray | None = None
         self._handling = False
         self._ended = False
         self.closed = False
-        self.deadline = time.monotonic() + patience_seconds
+        self.deadline = time.monotonic() + timeout_seconds
         self._writing: Any = None
         self._reading = get_hub().loop.io(connection.fileno(), _READ)
         self._reading.start(self._readable)
 
     @property
-    def is_free(self) -> bool:
-        """Has the client taken all that it was sent, and was `drained` called? Before that, what is sent would overtake what
-        others keep until then."""
-        return self._unsent is None
+    def writable(self) -> bool:
+        """Has the client taken all that it was sent, and was `on_drain` called? Before that, what is sent would overtake
+        what others keep until then."""
+        return self._send_buffer is None
 
     def send(self, message: Message) -> None:
-        """Send one message. Does not wait: what the client does not take now is kept. Ask `is_free` before.
+        """Send one message. Does not wait: what the client does not take now is kept. Ask `writable` before.
 
         :raises WebSocketError: where the connection is closed.
         """
@@ -132,7 +132,7 @@ class ServedWebSocket:
         self.closed = True
         self.deadline = time.monotonic() + HANG_UP_SECONDS
 
-    def cut(self) -> None:
+    def abort(self) -> None:
         """End the connection now."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
@@ -145,15 +145,15 @@ class ServedWebSocket:
             self._reading.stop()
             return
         self._handling = True
-        crew.start_now(self._read)
+        greenlets.start_now(self._read)
 
     def _read(self) -> None:
         try:
             if not self._read_some():
                 self._end()
-        except ViolationError as violation:
-            log.warning("a WebSocket is closed: its client broke the protocol", code=violation.code)
-            self.close(violation.code)
+        except ProtocolError as error:
+            log.warning("a WebSocket is closed: its client broke the protocol", code=error.code)
+            self.close(error.code)
             self._end()
         except Exception:
             log.exception("handling what a WebSocket brought failed; it is closed")
@@ -173,20 +173,20 @@ class ServedWebSocket:
             return False
         if not data:
             return False
-        self._receive_bytes = _LEAST_RECEIVE_BYTES if len(data) < self._receive_bytes else _MOST_RECEIVE_BYTES
+        self._receive_bytes = _MIN_RECEIVE_BYTES if len(data) < self._receive_bytes else _MAX_RECEIVE_BYTES
         frames = self._frames
         frames.feed(data)
         in_a_row = 0
-        while (event := frames.next()) is not None:
-            opcode, payload = event
+        while (received := frames.next()) is not None:
+            opcode, payload = received
             if opcode in (TEXT, BINARY):
                 if not self.closed:
-                    if self._unsent is None:
-                        self.deadline = time.monotonic() + self._patience_seconds
-                    self.take(payload)  # type: ignore[arg-type]  # of these two opcodes it is no number
-                if self.closed and self._unsent is None:
+                    if self._send_buffer is None:
+                        self.deadline = time.monotonic() + self._timeout_seconds
+                    self.on_message(payload)  # type: ignore[arg-type]  # of these two opcodes it is no number
+                if self.closed and self._send_buffer is None:
                     return False
-            elif opcode == PING and not self.closed and self._unsent is None:
+            elif opcode == PING and not self.closed and self._send_buffer is None:
                 with contextlib.suppress(WebSocketError):
                     self._write(frame(PONG, payload))  # type: ignore[arg-type]
             elif opcode == CLOSE:
@@ -207,54 +207,54 @@ class ServedWebSocket:
                 watcher.close()
         with contextlib.suppress(OSError):
             # With something left to read, a close would take back what was sent last.
-            self._socket.recv(_MOST_RECEIVE_BYTES)
+            self._socket.recv(_MAX_RECEIVE_BYTES)
         self._socket.close()
-        gone = self._gone
+        on_close = self._on_close
         # Nothing is left to be collected.
-        self.take = self._drained = self._gone = _nothing
-        self._frames, self._unsent = Frames(0), None
-        gone(self)
+        self.on_message = self._on_drain = self._on_close = _nothing
+        self._frames, self._send_buffer = FrameDecoder(0), None
+        on_close(self)
 
     # Writing
 
     def _write(self, data: bytes) -> None:
-        if self._unsent is not None:
-            # Only the close comes here: for all else, `is_free` is asked.
-            self._unsent += data
+        if self._send_buffer is not None:
+            # Only the close comes here: for all else, `writable` is asked.
+            self._send_buffer += data
             return
         try:
             sent = self._socket.send(data)
         except BlockingIOError:
             sent = 0
         except OSError as error:
-            self.cut()
+            self.abort()
             raise WebSocketError(MSG_SOCKET_DEAD) from error
         if sent < len(data):
-            self._unsent = bytearray(data[sent:])
+            self._send_buffer = bytearray(data[sent:])
             self._writing = self._writing or get_hub().loop.io(self._socket.fileno(), _WRITE)
             self._writing.start(self._writable)
 
     def _writable(self) -> None:
         try:
-            del self._unsent[: self._socket.send(self._unsent)]  # type: ignore[union-attr,arg-type]
+            del self._send_buffer[: self._socket.send(self._send_buffer)]  # type: ignore[union-attr,arg-type]
         except BlockingIOError:
             return
         except OSError:
-            self._unsent = bytearray()
-            self.cut()
-        if not self._unsent:
+            self._send_buffer = bytearray()
+            self.abort()
+        if not self._send_buffer:
             self._writing.stop()
-            crew.start(self._drain)
+            greenlets.start(self._drain)
 
     def _drain(self) -> None:
         if self._ended:
             return
-        if self._unsent:
+        if self._send_buffer:
             # The connection was closed meanwhile, and that is still to be said.
             self._writing.start(self._writable)
             return
-        self._unsent = None
-        self._drained()
+        self._send_buffer = None
+        self._on_drain()
 
 
 def _nothing(*_: object) -> None:

@@ -9,18 +9,18 @@ from __future__ import annotations
 import struct
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
-NORMAL, PROTOCOL_ERROR, NOT_UTF8, TOO_BIG = 1000, 1002, 1007, 1009
-_MOST_CONTROL_BYTES = 125
+NORMAL, PROTOCOL_ERROR, INVALID_UTF8, MESSAGE_TOO_BIG = 1000, 1002, 1007, 1009
+_MAX_CONTROL_BYTES = 125
 # A fragment costs memory even where it is empty.
 _FRAGMENT_BYTES = 64
 
 # What a frame brought: its opcode, and the message's text (TEXT), bytes (BINARY, PING) or code (CLOSE). A CONTINUATION
 # brought nothing whole yet.
-Event = tuple[int, "str | bytes | int"]
-_NOTHING_WHOLE: Event = (CONTINUATION, b"")
+Frame = tuple[int, "str | bytes | int"]
+_INCOMPLETE: Frame = (CONTINUATION, b"")
 
 
-class ViolationError(Exception):
+class ProtocolError(Exception):
     """The client breaks the protocol; to be closed with this code."""
 
     def __init__(self, code: int) -> None:
@@ -28,7 +28,7 @@ class ViolationError(Exception):
         self.code = code
 
 
-class Frames:
+class FrameDecoder:
     """What a client sends, frame by frame. Messages are at most `max_bytes` long, fragments together."""
 
     __slots__ = ("_at", "_buffer", "_kind", "_max_bytes", "_pieces", "_size")
@@ -55,10 +55,10 @@ class Frames:
         self._at = 0
         self._buffer += data
 
-    def next(self) -> Event | None:
+    def next(self) -> Frame | None:
         """What the next frame brings; `None` until all of it was fed.
 
-        :raises ViolationError: where the client breaks the protocol, or its message is too long. A frame's head says so,
+        :raises ProtocolError: where the client breaks the protocol, or its message is too long. A frame's head says so,
             before anything else of it is looked at or waited for.
         """
         buffer, at = self._buffer, self._at
@@ -69,17 +69,17 @@ class Frames:
         opcode = first & 0x0F
         if first & 0x70 or not second & 0x80:
             # No extension was agreed on, and clients must mask.
-            raise ViolationError(PROTOCOL_ERROR)
+            raise ProtocolError(PROTOCOL_ERROR)
         length, start = second & 0x7F, at + 2
-        if opcode >= CLOSE and (length > _MOST_CONTROL_BYTES or not first & 0x80):
-            raise ViolationError(PROTOCOL_ERROR)
+        if opcode >= CLOSE and (length > _MAX_CONTROL_BYTES or not first & 0x80):
+            raise ProtocolError(PROTOCOL_ERROR)
         if length >= 126:
             start += 2 if length == 126 else 8
             if len(buffer) < start:
                 return None
             length = int.from_bytes(buffer[at + 2 : start], "big")
         if self._size + length > self._max_bytes:
-            raise ViolationError(TOO_BIG)
+            raise ProtocolError(MESSAGE_TOO_BIG)
         end = start + 4 + length
         if len(buffer) < end:
             return None
@@ -90,14 +90,14 @@ class Frames:
             self._at = end
         if opcode >= CLOSE:
             return self._control(opcode, payload)
-        return self._piece(opcode, payload, final=bool(first & 0x80))
+        return self._fragment(opcode, payload, final=bool(first & 0x80))
 
-    def _piece(self, opcode: int, payload: bytes, *, final: bool) -> Event:
+    def _fragment(self, opcode: int, payload: bytes, *, final: bool) -> Frame:
         if opcode == CONTINUATION:
             if self._kind is None or self._pieces is None:
-                raise ViolationError(PROTOCOL_ERROR)
+                raise ProtocolError(PROTOCOL_ERROR)
         elif opcode not in (TEXT, BINARY) or self._kind is not None:
-            raise ViolationError(PROTOCOL_ERROR)
+            raise ProtocolError(PROTOCOL_ERROR)
         elif final:
             return opcode, _text(payload) if opcode == TEXT else payload
         else:
@@ -105,20 +105,20 @@ class Frames:
         self._pieces.append(payload)
         self._size += len(payload) + _FRAGMENT_BYTES
         if not final:
-            return _NOTHING_WHOLE
+            return _INCOMPLETE
         kind, whole = self._kind, b"".join(self._pieces)
         self._kind, self._pieces, self._size = None, None, 0
         return kind, _text(whole) if kind == TEXT else whole
 
-    def _control(self, opcode: int, payload: bytes) -> Event:
+    def _control(self, opcode: int, payload: bytes) -> Frame:
         if opcode == CLOSE:
             code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else NORMAL
-            return CLOSE, code if _may_be_sent(code) else PROTOCOL_ERROR
+            return CLOSE, code if _is_valid_close_code(code) else PROTOCOL_ERROR
         if opcode == PING:
             return PING, payload
         if opcode == PONG:
-            return _NOTHING_WHOLE
-        raise ViolationError(PROTOCOL_ERROR)
+            return _INCOMPLETE
+        raise ProtocolError(PROTOCOL_ERROR)
 
 
 def frame(opcode: int, payload: bytes) -> bytes:
@@ -147,9 +147,9 @@ def _text(payload: bytes) -> str:
     try:
         return payload.decode()
     except UnicodeDecodeError as error:
-        raise ViolationError(NOT_UTF8) from error
+        raise ProtocolError(INVALID_UTF8) from error
 
 
-def _may_be_sent(code: int) -> bool:
+def _is_valid_close_code(code: int) -> bool:
     """RFC 6455, 7.4: codes that a close frame may carry."""
     return 1000 <= code < 5000 and code not in (1004, 1005, 1006) and not 1012 <= code < 3000

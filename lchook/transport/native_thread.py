@@ -16,10 +16,10 @@ _start_thread = monkey.get_original("_thread", "start_new_thread")
 
 # To go there and back costs 60 µs of CPU, more than what is done there for one message. So it is done at most so often, for
 # all who are ready by then: under load that is cheaper than to do each in the event loop.
-_APART_SECONDS = 0.001
+_INTERVAL_SECONDS = 0.001
 
 
-class Aside:
+class NativeThread:
     """One thread, for one call after the other: SQLite's connection is used by one thread only."""
 
     def __init__(self) -> None:
@@ -46,12 +46,12 @@ class Aside:
         self._function, self._then = function, then
         now = time.monotonic()
         if now >= self._next_at:
-            self._next_at = now + _APART_SECONDS
+            self._next_at = now + _INTERVAL_SECONDS
             # Once all that is ready by now has had its turn.
             loop.run_callback(self._idle.release)
         else:
             self._timer = loop.timer(self._next_at - now)
-            self._next_at += _APART_SECONDS
+            self._next_at += _INTERVAL_SECONDS
             self._timer.start(self._idle.release)
 
     def _work(self) -> None:

@@ -45,7 +45,7 @@ def check_gunicorn(cfg: Any) -> None:
     """:param cfg: gunicorn's settings, from wherever they came.
     :raises ServerError: where LCH could not work with them.
     """
-    from lchook.serving.worker import Worker
+    from lchook.transport.worker import Worker
 
     if not issubclass(cfg.worker_class, Worker):
         raise ServerError(
