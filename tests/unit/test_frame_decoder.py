@@ -9,23 +9,23 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lchook.serving.frames import (
+
+from lchook.transport.frame_decoder import (
     BINARY,
     CLOSE,
     CONTINUATION,
-    NOT_UTF8,
+    INVALID_UTF8,
+    MESSAGE_TOO_BIG,
     PING,
     PONG,
     PROTOCOL_ERROR,
     TEXT,
-    TOO_BIG,
-    Frames,
-    ViolationError,
+    FrameDecoder,
+    ProtocolError,
     close_frame,
     unmask,
 )
-from lchook.serving.frames import frame as frame_of
-
+from lchook.transport.frame_decoder import frame as frame_of
 from tests.security.attacker import frame
 
 LARGEST = 1_000
@@ -33,7 +33,7 @@ LARGEST = 1_000
 
 def events(*pieces: bytes) -> list[Any]:
     """What the frames bring that come in in these pieces."""
-    frames = Frames(LARGEST)
+    frames = FrameDecoder(LARGEST)
     found = []
     for piece in pieces:
         frames.feed(piece)
@@ -47,7 +47,7 @@ def messages(*pieces: bytes) -> list[Any]:
 
 
 def violation(*pieces: bytes) -> int:
-    with pytest.raises(ViolationError) as raised:
+    with pytest.raises(ProtocolError) as raised:
         events(*pieces)
     return raised.value.code
 
@@ -79,22 +79,22 @@ def test_messages_arrive_as_they_were_sent_in_however_many_fragments_and_pieces(
 
 @given(st.lists(st.binary(max_size=100), max_size=3))
 def test_whatever_bytes_come_they_bring_something_or_break_the_protocol(noise: list[bytes]) -> None:
-    with contextlib.suppress(ViolationError):
+    with contextlib.suppress(ProtocolError):
         assert all(opcode in (CONTINUATION, TEXT, BINARY, PING, CLOSE) for opcode, _ in events(*noise))
 
 
 @pytest.mark.parametrize("length", [LARGEST + 1, 2**16, 2**31, 2**32, 2**63 - 1, 2**63, 2**64 - 1])
 def test_a_claim_beyond_the_limit_is_refused_before_anything_of_it_is_there(length: int) -> None:
     head = frame(b"", claimed_length=length)[:-4]
-    assert violation(head) == TOO_BIG
-    assert violation(*(head[place : place + 1] for place in range(len(head)))) == TOO_BIG
+    assert violation(head) == MESSAGE_TOO_BIG
+    assert violation(*(head[place : place + 1] for place in range(len(head)))) == MESSAGE_TOO_BIG
 
 
 def test_the_largest_message_is_taken_whole_and_in_fragments() -> None:
     assert messages(frame(b"x" * LARGEST)) == ["x" * LARGEST]
     half = b"x" * (LARGEST // 2 - 64)
     assert messages(frame(half, final=False), frame(half, opcode=CONTINUATION)) == [(half * 2).decode()]
-    assert violation(frame(b"x" * 600, final=False), frame(b"x" * 600, opcode=CONTINUATION)) == TOO_BIG
+    assert violation(frame(b"x" * 600, final=False), frame(b"x" * 600, opcode=CONTINUATION)) == MESSAGE_TOO_BIG
     # After the end of a message in fragments there is room again.
     again = frame(half, final=False) + frame(half, opcode=CONTINUATION)
     assert len(messages(again, again)) == 2
@@ -128,8 +128,8 @@ def test_what_breaks_the_protocol_is_told(wire: bytes) -> None:
 def test_text_is_utf8_as_a_whole_and_not_fragment_by_fragment() -> None:
     euro = "€".encode()
     assert messages(frame(euro[:1], final=False), frame(euro[1:], opcode=CONTINUATION)) == ["€"]
-    assert violation(frame(euro[:1])) == NOT_UTF8
-    assert violation(frame(euro[:1], final=False), frame(b"x", opcode=CONTINUATION)) == NOT_UTF8
+    assert violation(frame(euro[:1])) == INVALID_UTF8
+    assert violation(frame(euro[:1], final=False), frame(b"x", opcode=CONTINUATION)) == INVALID_UTF8
 
 
 @pytest.mark.parametrize(

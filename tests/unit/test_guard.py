@@ -1,4 +1,4 @@
-"""What stands between the engine and Socket.IO, with engines and clients made of wood."""
+"""What stands between the engine and Socket.IO: a real server, and clients without connections."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import socketio
 from engineio.exceptions import EngineIOError, UnknownPacketError
 from engineio.packet import NOOP, UPGRADE
-from engineio.packet import Packet as EnginePacket
-from engineio.socket import Socket as EngineSocket
 from hypothesis import given
 from hypothesis import strategies as st
-from lchook.engine.guard import EngineGuard, StrictJson
-from lchook.engine.ordered_events import emit_event
 
 from lchook.core.rate_limiter import Rates
+from lchook.transport.connections import Connections
+from lchook.transport.engine_packets import ClientPacket
+from lchook.transport.engine_socket import EngineSocket
+from lchook.transport.guard import Guard
+from lchook.transport.server import Server
+from lchook.transport.strict_json import StrictJson
 
 
 class World:
@@ -29,10 +30,7 @@ class World:
     def __init__(self, **rates: float) -> None:
         self.now = 1000.0
         self.begun = 0
-        self.server = socketio.Server(async_mode="threading", json=StrictJson, namespaces=["/"])
-        self.server.start_background_task = lambda target, *args, **options: target(*args, **options)
-        self.guard = EngineGuard(
-            self.server,
+        self.guard = Guard(
             packet_rates=Rates(rates.get("packets", 0), clock=self.clock),
             connection_rates=Rates(rates.get("connections", 0), clock=self.clock),
             connect_timeout_seconds=30,
@@ -40,6 +38,9 @@ class World:
             on_connection=self.count,
             clock=self.clock,
         )
+        self.server = Server(self.guard, async_mode="threading", namespaces=["/"])
+        self.server.eio.start_background_task = lambda target, *args, **options: target(*args, **options)
+        self.connections = Connections(self.server)
         self.heard: list[Any] = []
         self.server.on("event", lambda sid, *args: self.heard.append(args))
 
@@ -130,7 +131,7 @@ def test_packets_beyond_the_rate_are_refused_in_words_and_acknowledgements_that_
     sid = world.server.manager.sid_from_eio_sid(session.sid, "/")
     acknowledged: list[Any] = []
     for _ in range(30):
-        emit_event(world.server, session, sid, "question", '"?"', lambda *args: acknowledged.append(args))
+        world.connections.emit(sid, '"?"', lambda *args: acknowledged.append(args))
     numbers = [int(packet.removeprefix("2").partition("[")[0]) for packet in world.read(session)]
     world.send(session, *(f"3{number}[]" for number in numbers))
     assert len(acknowledged) == 30
@@ -183,30 +184,30 @@ def test_who_does_not_read_is_closed_once(one: World) -> None:
     assert session.closed
     assert session.queue.qsize() < 2_010
     assert one.guard.counts["not_reading"] == 1
-    assert one.guard.unsent(sid) == 0
+    assert one.connections.unsent(sid) == 0
 
 
 def test_what_waits_for_a_client_is_counted_in_characters(one: World) -> None:
     session = one.open()
     sid = one.server.manager.sid_from_eio_sid(session.sid, "/")
-    assert one.guard.unsent(sid) == 0
+    assert one.connections.unsent(sid) == 0
     one.server.emit("event", "x" * 10_000, to=sid)
-    assert 10_000 < one.guard.unsent(sid) < 11_000
-    assert one.guard.unsent("nobody") == 0
+    assert 10_000 < one.connections.unsent(sid) < 11_000
+    assert one.connections.unsent("nobody") == 0
 
 
 @given(st.text() | st.binary())
 def test_an_engine_packet_that_cannot_be_decoded_is_one_of_unknown_type(encoded: str | bytes) -> None:
-    packet = EnginePacket(encoded_packet=encoded)
+    packet = ClientPacket(encoded_packet=encoded)
     assert isinstance(packet.packet_type, int)
 
 
 def test_an_upgrade_that_nobody_waits_for_is_not_answered(one: World) -> None:
     session = one.open()
     with pytest.raises(UnknownPacketError):
-        session.receive(EnginePacket(UPGRADE))
+        session.receive(ClientPacket(UPGRADE))
     with pytest.raises(UnknownPacketError):
-        session.receive(EnginePacket(NOOP))
+        session.receive(ClientPacket(NOOP))
     assert one.read(session) == []
 
 
