@@ -70,7 +70,7 @@ class RequestParser:
     :ivar complete: the request whose head was fed last is there as a whole.
     """
 
-    __slots__ = ("_body", "_headers", "_in_head", "_keeps_body", "_parser", "body_bytes", "complete")
+    __slots__ = ("_body", "_headers", "_in_head", "_keep_alive", "_keeps_body", "_parser", "body_bytes", "complete")
 
     def __init__(self) -> None:
         self._parser = httptools.HttpRequestParser(self)
@@ -79,6 +79,7 @@ class RequestParser:
     def _begin(self) -> None:
         self._headers: list[tuple[bytes, bytes]] = []
         self._in_head = True
+        self._keep_alive = False
         self._keeps_body = True
         self._body: list[bytes] = []
         self.body_bytes = 0
@@ -106,7 +107,7 @@ class RequestParser:
         if self._in_head:
             raise BadRequestError("the head of the request is malformed")
         request = Request(words[0], words[1], words[2], self._headers)
-        request.keep_alive = self._parser.should_keep_alive()
+        request.keep_alive = self._keep_alive
         return request
 
     def _other_protocol(self, words: list[bytes]) -> Request:
@@ -150,6 +151,8 @@ class RequestParser:
 
     def on_headers_complete(self) -> None:
         self._in_head = False
+        # Only now: at the request's end, which may be here, the parser forgets it.
+        self._keep_alive = self._parser.should_keep_alive()
 
     def on_body(self, piece: bytes) -> None:
         self.body_bytes += len(piece)
