@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from lchook import binds, log_output
 from lchook.logs import json_line
-from lchook.serving.start import ServerError, check_gunicorn
+from lchook.transport.startup_checks import ServerError, check_gunicorn
 
 # Before gunicorn opens its log: neither its master nor the worker may ever wait for whoever reads that.
 log_output.take_over()
@@ -35,7 +35,7 @@ except SettingsError as error:
     sys.exit(str(error))
 
 bind = [binds.written(*address) for address in binds.all_addresses(settings.port)]
-worker_class = "lchook.serving.worker.Worker"
+worker_class = "lchook.transport.worker.Worker"
 # One process an instance: a client's polling requests must all reach the process that has its session.
 # Pinned, because gunicorn would take the number from WEB_CONCURRENCY.
 workers = 1

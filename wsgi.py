@@ -12,8 +12,8 @@ if os.environ.get("FLASK_RUN_FROM_CLI") != "true" and "gunicorn.arbiter" not in 
 
 from config import SettingsError
 from lchook import create_app, log_output
-from lchook.serving.start import ServerError
 from lchook.store import UnknownFormatError
+from lchook.transport.startup_checks import ServerError
 
 if os.environ.get("FLASK_RUN_FROM_CLI") == "true" and "run" in sys.argv:
     # Under gunicorn, gunicorn.conf.py has done it. flask's other commands only print, and end.

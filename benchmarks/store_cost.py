@@ -20,9 +20,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import gevent
+from lchook.transport.native_thread import NativeThread
 
 from benchmarks.processes import cpu_seconds
-from lchook.serving.aside import Aside
 from lchook.store import Arrival, Bell, Fetched, Kept, Letter, Removal
 from lchook.store.redis import RedisStore
 from lchook.store.sqlite import SqliteStore
@@ -78,9 +78,9 @@ def main() -> None:
         stores: dict[str, Callable[[], NoStore | SqliteStore | RedisStore]] = {
             "none": NoStore,
             "memory": lambda: _opened(SqliteStore(None, ttl_seconds=60, size=100)),
-            "sqlite": lambda: _opened(SqliteStore(Path(folder) / "normal", aside=Aside(), ttl_seconds=60, size=100)),
+            "sqlite": lambda: _opened(SqliteStore(Path(folder) / "normal", aside=NativeThread(), ttl_seconds=60, size=100)),
             "sqlite, synced to disk": lambda: _opened(
-                SqliteStore(Path(folder) / "full", aside=Aside(), ttl_seconds=60, size=100, synchronous="full")
+                SqliteStore(Path(folder) / "full", aside=NativeThread(), ttl_seconds=60, size=100, synchronous="full")
             ),
             "redis": lambda: RedisStore(server.url, ttl_seconds=60, size=100),
         }

@@ -12,11 +12,11 @@ from lchook import top  # noqa: F401
 import hashlib
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
 from flask import Flask
-from gevent import monkey
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import config
@@ -26,23 +26,23 @@ from lchook.core.authentication import Doorkeeper
 from lchook.core.rate_limiter import Rates
 from lchook.core.tokens import CustomerTokens, Tokens
 from lchook.dms.client import DmsClient
-from lchook.engine.connections import Connections
-from lchook.engine.cors import Cors
-from lchook.engine.guard import EngineGuard, StrictJson
-from lchook.engine.lean_manager import LeanManager
-from lchook.engine.mended import pings
-from lchook.engine.ordered_events import OrderedSocketIO
 from lchook.flows.retries import RetryingDms
 from lchook.flows.to_customer import ToCustomer
 from lchook.flows.to_dms import ToDms
 from lchook.logs import Log, set_up_logs
 from lchook.periodic_tasks import Ticker
-from lchook.serving.aside import Aside
-from lchook.serving.crew import crew
-from lchook.serving.start import check_server
 from lchook.store import Bell, Store
 from lchook.store.from_url import store_from_url
 from lchook.store.group_commit import in_a_thread
+from lchook.transport import runtime
+from lchook.transport.connections import Connections
+from lchook.transport.cors import Cors
+from lchook.transport.fast_path import FastPath
+from lchook.transport.guard import Guard
+from lchook.transport.http_server import HttpOptions, Timeouts
+from lchook.transport.socket_io import SocketIO
+from lchook.transport.startup_checks import check_server
+from lchook.transport.worker import Served
 from lchook.web import health, http_errors, webhook
 from lchook.web.chat import FORWARDING_FAILED, Chat
 from lchook.web.draining import Draining
@@ -61,7 +61,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     :param settings: read from the environment if not given.
     :raises config.SettingsError: naming every setting that is missing or wrong.
     :raises lchook.store.UnknownFormatError: where the store was written by another version.
-    :raises lchook.serving.start.ServerError: where it is loaded by something that cannot serve it.
+    :raises lchook.transport.startup_checks.ServerError: where it is loaded by something that cannot serve it.
     """
     check_server()
     settings = settings or config.load()
@@ -70,7 +70,12 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     app = Flask("lchook", static_folder=None, instance_path=folder)
     app.extensions["lch_settings"] = settings
 
-    tokens = Tokens(issuer=settings.jwt_issuer, secret=settings.jwt_secret, previous_secret=settings.jwt_secret_previous)
+    tokens = Tokens(
+        issuer=settings.jwt_issuer,
+        secret=settings.jwt_secret,
+        previous_secret=settings.jwt_secret_previous,
+        clock=time.time,
+    )
     dms = DmsClient(
         url=settings.dms_url,
         tokens=tokens,
@@ -79,32 +84,33 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         read_timeout_seconds=settings.dms_read_timeout_seconds,
     )
     metrics = Metrics()
-    # Greenlets where the process is monkey patched (gunicorn), threads elsewhere (`flask run`, pytest).
-    under_gevent = monkey.is_module_patched("socket")
-    socketio = OrderedSocketIO()
+    guard = Guard(
+        packet_rates=Rates(settings.socket_rate, clock=time.monotonic),
+        connection_rates=Rates(settings.connection_rate, clock=time.monotonic),
+        connect_timeout_seconds=settings.connect_timeout_seconds,
+        refusal=lambda reason: ["serverError", FORWARDING_FAILED, {"status": "rejected", "error": reason}],
+        on_connection=lambda: ticker.start(),
+    )
+    socketio = SocketIO()
     socketio.init_app(
         app,
-        async_mode="gevent" if under_gevent else "threading",
+        guard=guard,
+        async_mode="gevent" if runtime.is_gevent() else "threading",
         # The console is a page of this hook's own.
         cors_allowed_origins=Origins(settings.allowed_origins, own=bool(settings.console_token)),
-        manage_session=False,
         max_http_buffer_size=settings.max_message_bytes,
-        json=StrictJson,
-        client_manager=LeanManager(),
         ping_interval=settings.ping_interval_seconds,
         ping_timeout=settings.ping_timeout_seconds,
-        # `pings` looks after the heartbeats.
-        monitor_clients=False,
     )
     server = socketio.server
-    start_task = crew.start if under_gevent else server.start_background_task
+    connections = Connections(server)
 
     store = store_from_url(
         settings.store_url,
         folder=Path(app.instance_path),
         ttl_seconds=settings.mailbox_ttl_seconds,
         size=settings.mailbox_size,
-        aside=Aside() if under_gevent else in_a_thread,
+        aside=runtime.native_thread() or in_a_thread,
     )
     samples = console.Samples(metrics) if settings.console_token else None
     on_answer = samples.dms_answered if samples else metrics.dms_seconds.observe
@@ -112,29 +118,19 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     to_dms = ToDms(
         retrying,
         store,
-        start_task=start_task,
+        start_task=runtime.start_task,
         max_queue_length=settings.max_queue_length,
         store_patience_seconds=settings.retry_budget_seconds,
     )
-    guard = EngineGuard(
-        server,
-        packet_rates=Rates(settings.socket_rate),
-        connection_rates=Rates(settings.connection_rate),
-        connect_timeout_seconds=settings.connect_timeout_seconds,
-        refusal=lambda reason: ["serverError", FORWARDING_FAILED, {"status": "rejected", "error": reason}],
-        on_connection=lambda: ticker.start(),
-    )
-
-    connections = Connections(server, guard)
     to_customer = ToCustomer(
         store,
         connections,
         ack_timeout_seconds=settings.ack_timeout_seconds,
         heartbeat_seconds=settings.ping_interval_seconds + settings.ping_timeout_seconds,
         on_acknowledgement=metrics.acknowledgement_seconds.observe,
-        soon=start_task if under_gevent else None,
+        soon=runtime.start_task if runtime.is_gevent() else None,
     )
-    ticker = Ticker(start_task=server.start_background_task)
+    ticker = Ticker(start_task=runtime.start_service)
     bell = Bell(
         due=to_customer.due,
         elsewhere=to_customer.deliver_pending,
@@ -142,22 +138,20 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         turn=to_dms.line_moved,
         reconnected=to_customer.reconnected,
     )
-    store.open(bell, server.start_background_task)
+    store.open(bell, runtime.start_service)
 
     chat = Chat(
         doorkeeper=_doorkeeper(settings),
         to_dms=to_dms,
         to_customer=to_customer,
-        connections=connections,
         ticker=ticker,
-        customer_rates=Rates(settings.customer_rate),
+        customer_rates=Rates(settings.customer_rate, clock=time.monotonic),
         max_message_bytes=settings.max_message_bytes,
         forward_fields=settings.forward_fields,
-        close=guard.close,
-        unsent=guard.unsent,
+        connections=connections,
         metrics=metrics,
     )
-    ticker.add(pings.tick)
+    ticker.add(server.eio.tick)
     ticker.add(guard.tick, chat.tick)
     # These wait for the store, maybe for seconds.
     ticker.add(to_customer.tick)
@@ -166,13 +160,19 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     hook = webhook.Webhook(settings, tokens, to_customer, ticker, metrics)
     app.register_blueprint(webhook.create_blueprint(settings, hook))
     flask_socketio: Any = app.wsgi_app
-    draining = Draining(flask_socketio.__call__, socketio=socketio, to_dms=to_dms, to_customer=to_customer, store=store)
+    draining = Draining(
+        flask_socketio.__call__, connections=connections, to_dms=to_dms, to_customer=to_customer, store=store
+    )
     # Bound methods: to call an object takes a round through C, and what is on C's stack is kept for each waiting connection.
     cors = Cors(draining.__call__, server.eio)
     app.wsgi_app = cors.__call__  # type: ignore[method-assign]
-    app.extensions["lch_cors"] = cors.headers
-    app.extensions["lch_draining"] = draining
-    app.extensions["lch_shortcut"] = webhook.create_shortcut(hook, lambda: draining.stopping)
+    options = HttpOptions(
+        timeouts=Timeouts(websocket_seconds=settings.ping_interval_seconds + 2 * settings.ping_timeout_seconds),
+        max_body_bytes=settings.max_message_bytes,
+        fast_path=FastPath(webhook.PATH, webhook.create_fast_path(hook, lambda: draining.stopping)),
+        cors_headers=cors.headers,
+    )
+    app.extensions["lch_served"] = Served(options, draining)
     app.register_blueprint(
         health.create_blueprint(store=store, draining=draining, metrics=metrics, metrics_token=settings.metrics_token)
     )
@@ -182,6 +182,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
             app,
             socketio,
             settings,
+            connections=Connections(server, console.NAMESPACE),
             samples=samples,
             metrics=metrics,
             ticker=ticker,
@@ -189,7 +190,6 @@ def create_app(settings: config.Settings | None = None) -> Flask:
             to_dms=to_dms,
             to_customer=to_customer,
             store=store,
-            guard=guard,
         )
     # A bound method, as above.
     app.wsgi_app = _Addresses(app.wsgi_app, settings.proxy_hops).__call__  # type: ignore[method-assign]
@@ -203,7 +203,7 @@ def _publish(
     metrics: Metrics,
     store: Store,
     chat: Chat,
-    guard: EngineGuard,
+    guard: Guard,
     to_dms: ToDms,
     to_customer: ToCustomer,
     retrying: RetryingDms,
@@ -224,7 +224,9 @@ def _doorkeeper(settings: config.Settings) -> Doorkeeper:
     tokens = None
     if settings.customer_token_secret:
         tokens = CustomerTokens(
-            secret=settings.customer_token_secret, previous_secret=settings.customer_token_secret_previous
+            secret=settings.customer_token_secret,
+            previous_secret=settings.customer_token_secret_previous,
+            clock=time.time,
         )
     # All instances know this secret, and no client does.
     key = hashlib.sha256(b"ids of unnamed customers\n" + settings.jwt_secret.encode()).digest()

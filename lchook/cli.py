@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -82,12 +83,12 @@ def _token(settings: Settings) -> click.Group:
                 raise click.UsageError("CUSTOMER_TOKEN_SECRET is not set, so customers have no tokens")
             if not customer:
                 raise click.UsageError("--customer needs a customer's id")
-            customers = CustomerTokens(secret=settings.customer_token_secret)
+            customers = CustomerTokens(secret=settings.customer_token_secret, clock=time.time)
             click.echo(customers.sign(customer, ttl_seconds=ttl or _CUSTOMER_TTL_SECONDS))
             return
         if ttl is not None and ttl > MAX_AGE_SECONDS:
             click.echo(f"DMS accepts no token that is older than {MAX_AGE_SECONDS} s, whatever it says of itself.", err=True)
-        connection = Tokens(issuer=settings.jwt_issuer, secret=settings.jwt_secret)
+        connection = Tokens(issuer=settings.jwt_issuer, secret=settings.jwt_secret, clock=time.time)
         signed = connection.sign(ttl_seconds=ttl or settings.jwt_ttl_seconds)
         click.echo(f"Authorization: Bearer {signed}\nconnection_id: {settings.jwt_issuer}" if header else signed)
 

@@ -19,18 +19,19 @@ from lchook.console.feed import Feed, Sources
 from lchook.console.history import History
 from lchook.console.namespace import NAMESPACE, ConsoleNamespace
 from lchook.console.samples import Samples, totals_of
-from lchook.engine.guard import EngineGuard
-from lchook.engine.ordered_events import OrderedSocketIO
 from lchook.flows.to_customer import ToCustomer
 from lchook.flows.to_dms import ToDms
 from lchook.logs import Log, Spoken
 from lchook.pages import add_shared_routes, client_script, page_headers
 from lchook.periodic_tasks import Ticker
 from lchook.store import Store
+from lchook.transport import runtime
+from lchook.transport.connections import Connections
+from lchook.transport.socket_io import SocketIO
 from lchook.web.chat import Chat
 from lchook.web.metrics import Metrics
 
-__all__ = ["Samples", "init_app"]
+__all__ = ["NAMESPACE", "Samples", "init_app"]
 
 # Of some 300 bytes each. A message leaves three or four.
 _EVENTS_KEPT = 5_000
@@ -38,9 +39,10 @@ _EVENTS_KEPT = 5_000
 
 def init_app(
     app: Flask,
-    socketio: OrderedSocketIO,
+    socketio: SocketIO,
     settings: Settings,
     *,
+    connections: Connections,
     samples: Samples,
     metrics: Metrics,
     ticker: Ticker,
@@ -48,20 +50,16 @@ def init_app(
     to_dms: ToDms,
     to_customer: ToCustomer,
     store: Store,
-    guard: EngineGuard,
 ) -> None:
     """Add the page, its namespace and what they show to an application.
 
-    :param samples: already told of DMS's answers.
+    :param connections: those of the console's namespace. :param samples: already told of DMS's answers.
     """
     history = Log.history = History(_EVENTS_KEPT)
 
     def totals() -> tuple[int, int, Any]:
         counts = totals_of(metrics.to_dms, metrics.webhooks, to_customer.counts)
         return chat.sockets(), to_customer.customers(), counts
-
-    def emit(sid: str, event: str, data: dict[str, Any]) -> None:
-        socketio.server.emit(event, data, to=sid, namespace=NAMESPACE)
 
     samples.reads(totals)
     ticker.add(samples.tick)
@@ -78,10 +76,10 @@ def init_app(
         history=history,
         masks=Masks(_secrets(settings)),
         about={"instance": f"{socket.gethostname()}:{os.getpid()}", "text": Spoken.shown},
-        emit=emit,
-        unsent=lambda sid: guard.unsent(sid, NAMESPACE),
-        close=lambda sid: guard.close(sid, NAMESPACE),
-        start_task=socketio.server.start_background_task,
+        emit=connections.send_event,
+        unsent=connections.unsent,
+        close=connections.close,
+        start_task=runtime.start_service,
     )
     socketio.on_namespace(ConsoleNamespace(feed, token=settings.console_token, ticker=ticker))
     app.extensions["lch_console"] = feed

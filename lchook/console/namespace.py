@@ -7,17 +7,16 @@ that it sends changes anything.
 from __future__ import annotations
 
 import hmac
+import time
 from typing import Any
-
-from socketio.exceptions import ConnectionRefusedError as Refused
 
 from lchook.console.events import Filter
 from lchook.console.feed import Feed
 from lchook.core.addresses import network
 from lchook.core.rate_limiter import Rates
-from lchook.engine.ordered_events import Acknowledge, OrderedNamespace
 from lchook.logs import Log
 from lchook.periodic_tasks import Ticker
+from lchook.transport.namespace import Acknowledge, Namespace, Refused
 
 log = Log("lchook.console")
 
@@ -29,7 +28,7 @@ _QUESTIONS_PER_SECOND = 2.0
 _MOST_EVENTS = 500
 
 
-class ConsoleNamespace(OrderedNamespace):
+class ConsoleNamespace(Namespace):
     """Lets operators in and answers them."""
 
     def __init__(self, feed: Feed, *, token: str, ticker: Ticker) -> None:
@@ -37,8 +36,8 @@ class ConsoleNamespace(OrderedNamespace):
         self._feed = feed
         self._token = token.encode()
         self._ticker = ticker
-        self._attempts = Rates(_ATTEMPTS_PER_SECOND)
-        self._questions = Rates(_QUESTIONS_PER_SECOND)
+        self._attempts = Rates(_ATTEMPTS_PER_SECOND, clock=time.monotonic)
+        self._questions = Rates(_QUESTIONS_PER_SECOND, clock=time.monotonic)
 
     def connected(self, sid: str, environ: dict[str, Any], auth: Any) -> None:
         address = environ.get("REMOTE_ADDR") or ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Hashable
 
 # Whoever was quiet may do this many seconds' worth at once.
@@ -13,8 +12,8 @@ _TIDY_EVERY = 10_000
 class Rates:
     """A rate for each of many keys (the generic cell rate algorithm: one number a key)."""
 
-    def __init__(self, per_second: float, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """:param per_second: 0 for no limit."""
+    def __init__(self, per_second: float, *, clock: Callable[[], float]) -> None:
+        """:param per_second: 0 for no limit. :param clock: seconds; it only goes forward."""
         self.per_second = per_second
         self._clock = clock
         self._interval = 1 / per_second if per_second else 0.0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -30,9 +29,7 @@ class TokenError(Exception):
 class Tokens:
     """Signs and verifies the tokens of one connection (`iss`, the connection id)."""
 
-    def __init__(
-        self, *, issuer: str, secret: str, previous_secret: str = "", clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, *, issuer: str, secret: str, previous_secret: str = "", clock: Callable[[], float]) -> None:
         """:param secret: signs and verifies. :param previous_secret: still verifies, while a secret is being changed.
         :raises ValueError: for an empty issuer or secret, with which anybody could sign.
         """
@@ -110,7 +107,7 @@ class CustomerClaim:
 class CustomerTokens:
     """Verifies the tokens that the site's own backend issues to its customers."""
 
-    def __init__(self, *, secret: str, previous_secret: str = "", clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, *, secret: str, previous_secret: str = "", clock: Callable[[], float]) -> None:
         """:raises ValueError: for an empty secret, with which anybody could sign."""
         if not secret:
             raise ValueError("secret must not be empty")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 
 from config import Settings
@@ -35,7 +36,7 @@ _TROUBLE = (
 
 def probe(settings: Settings) -> Iterator[Finding]:
     """Post a typing indicator for a customer who does not exist, once, as LCH posts."""
-    tokens = Tokens(issuer=settings.jwt_issuer, secret=settings.jwt_secret)
+    tokens = Tokens(issuer=settings.jwt_issuer, secret=settings.jwt_secret, clock=time.time)
     dms = DmsClient(
         url=settings.dms_url,
         tokens=tokens,

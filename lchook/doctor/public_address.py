@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import secrets
+import time
 import uuid
 from collections.abc import Iterator
 from urllib.parse import urlsplit
@@ -73,7 +74,7 @@ def _reached(address: str) -> Finding:
 
 def _good_signature(address: str, settings: Settings) -> Finding:
     """A typing indicator for nobody: LCH keeps none, and nobody sees it."""
-    tokens = Tokens(issuer=settings.jwt_issuer, secret=settings.jwt_secret)
+    tokens = Tokens(issuer=settings.jwt_issuer, secret=settings.jwt_secret, clock=time.time)
     try:
         answer = _signed_post(address, tokens.sign(ttl_seconds=60))
     except OSError as error:
@@ -103,7 +104,7 @@ def _good_signature(address: str, settings: Settings) -> Finding:
 
 
 def _bad_signature(address: str, settings: Settings) -> Finding:
-    nobodys = Tokens(issuer=settings.jwt_issuer, secret=secrets.token_hex(32))
+    nobodys = Tokens(issuer=settings.jwt_issuer, secret=secrets.token_hex(32), clock=time.time)
     try:
         answer = _signed_post(address, nobodys.sign(ttl_seconds=60))
     except OSError as error:

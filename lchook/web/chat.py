@@ -12,18 +12,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from socketio.exceptions import ConnectionRefusedError as Refused
-
 from lchook.core.addresses import is_this_machine
 from lchook.core.authentication import Doorkeeper, Identity, RefusedError
 from lchook.core.messages import END_OF_SESSION, MessageError, MessageToDms, dms_from_client
 from lchook.core.rate_limiter import Rates
-from lchook.engine.connections import Connections
-from lchook.engine.ordered_events import Acknowledge, OrderedNamespace
 from lchook.flows.to_customer import ToCustomer
 from lchook.flows.to_dms import Outcome, ToDms
 from lchook.logs import Log, Spoken
 from lchook.periodic_tasks import Ticker
+from lchook.transport.connections import Connections
+from lchook.transport.namespace import Acknowledge, Namespace, Refused
 from lchook.web.metrics import Metrics, type_label
 
 log = Log(__name__)
@@ -50,7 +48,7 @@ class _Socket:
     customers: set[str] = field(default_factory=set)
 
 
-class Chat(OrderedNamespace):
+class Chat(Namespace):
     """The default namespace. A malformed event is answered in words and costs nobody anything."""
 
     def __init__(
@@ -59,30 +57,23 @@ class Chat(OrderedNamespace):
         doorkeeper: Doorkeeper,
         to_dms: ToDms,
         to_customer: ToCustomer,
-        connections: Connections,
         ticker: Ticker,
         customer_rates: Rates,
         max_message_bytes: int,
         forward_fields: Sequence[str],
-        close: Callable[[str], None],
-        unsent: Callable[[str], int],
+        connections: Connections,
         metrics: Metrics,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """:param close: closes a socket in the way that makes its client connect again.
-        :param unsent: how many characters wait to be sent to a socket.
-        """
         super().__init__("/")
         self._doorkeeper = doorkeeper
         self._to_dms = to_dms
         self._to_customer = to_customer
-        self._connections = connections
         self._ticker = ticker
         self._customer_rates = customer_rates
         self._max_message_bytes = max_message_bytes
         self._forward_fields = forward_fields
-        self._close = close
-        self._unsent = unsent
+        self._connections = connections
         self._metrics = metrics
         self._clock = clock
         self._sockets: dict[str, _Socket] = {}
@@ -108,7 +99,6 @@ class Chat(OrderedNamespace):
             log.warning("connection refused", socket=sid, address=address, reason=error)
             raise Refused(str(error)) from error
         self._sockets[sid] = _Socket(identity, _spoke_seconds_ago(auth))
-        self._connections.opened(sid)
         if identity.expires_at is not None:
             heapq.heappush(self._expiries, (identity.expires_at, sid))
         self.counts["connections"] += 1
@@ -125,7 +115,6 @@ class Chat(OrderedNamespace):
     def disconnected(self, sid: str, reason: str) -> None:
         log.info("disconnected", socket=sid, reason=reason)
         self._sockets.pop(sid, None)
-        self._connections.closed(sid)
         self._to_customer.disconnected(sid, was_dead=reason == _DEAD)
 
     def receive(self, sid: str, event: str, args: list[Any], acknowledge: Acknowledge) -> None:
@@ -133,10 +122,10 @@ class Chat(OrderedNamespace):
             self._client_message(sid, args, acknowledge)
         elif event == "serverMessage":
             # The Node program sends these back, and its clients may rely on it.
-            if self._unsent(sid) > _MOST_UNSENT_CHARACTERS:
+            if self._connections.unsent(sid) > _MOST_UNSENT_CHARACTERS:
                 acknowledge(Outcome("rejected", error="too many echoes are waiting: read them first").as_dict())
                 return
-            self._emit(sid, "serverMessage", *args)
+            self._connections.send_event(sid, "serverMessage", *args)
             acknowledge()
         else:
             acknowledge(Outcome("rejected", error="unknown event: send clientMessage").as_dict())
@@ -148,7 +137,7 @@ class Chat(OrderedNamespace):
             if sid in self._sockets:
                 log.info("the token has expired: the socket is closed", socket=sid)
                 self.counts["tokens_expired"] += 1
-                self._close(sid)
+                self._connections.close(sid)
 
     def sockets(self) -> int:
         """How many clients are connected."""
@@ -168,7 +157,7 @@ class Chat(OrderedNamespace):
                 self._end_is_done(message, outcome, sid, came_at)
             acknowledge(answer)
             if outcome.status != "sent" and not outcome.quiet:
-                self._emit(sid, "serverError", FORWARDING_FAILED, answer)
+                self._connections.send_event(sid, "serverError", FORWARDING_FAILED, answer)
 
         try:
             message = dms_from_client(
@@ -233,9 +222,6 @@ class Chat(OrderedNamespace):
             self.counts["messages_too_many"] += 1
             raise MessageError(f"too many messages: at most {self._customer_rates.per_second:g} a second, more in bursts")
         return customer_id
-
-    def _emit(self, sid: str, event: str, *args: Any) -> None:
-        self.socketio.server.emit(event, args, to=sid, namespace=self.namespace)
 
 
 def _spoke_seconds_ago(auth: object) -> float | None:

@@ -11,12 +11,12 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from lchook.engine.cors import SOCKET_IO, WsgiApp
-from lchook.engine.ordered_events import OrderedSocketIO
 from lchook.flows.to_customer import ToCustomer
 from lchook.flows.to_dms import ToDms
 from lchook.logs import Log
 from lchook.store import Store
+from lchook.transport.connections import Connections
+from lchook.transport.cors import SOCKET_IO, WsgiApp
 
 log = Log(__name__)
 
@@ -31,10 +31,10 @@ class Draining:
     """WSGI middleware around the application, and the way to its end."""
 
     def __init__(
-        self, app: WsgiApp, *, socketio: OrderedSocketIO, to_dms: ToDms, to_customer: ToCustomer, store: Store
+        self, app: WsgiApp, *, connections: Connections, to_dms: ToDms, to_customer: ToCustomer, store: Store
     ) -> None:
         self._app = app
-        self._socketio = socketio
+        self._connections = connections
         self._to_dms = to_dms
         self._to_customer = to_customer
         self._store = store
@@ -63,17 +63,13 @@ class Draining:
             if self._to_dms.under_way() == 0 and not waits_for_acknowledgements:
                 break
             time.sleep(0.05)
-        eio_sockets = list(self._socketio.server.eio.sockets.values())
         log.info(
             f"stopping after {time.monotonic() - started:.1f} s",
             messages_unfinished=self._to_dms.under_way(),
             letters_unacknowledged=self._to_customer.unacknowledged(),
-            clients=len(eio_sockets),
+            clients=self._connections.open(),
         )
-        # At the engine's level: closed one level higher, JavaScript clients do not reconnect by themselves.
-        tasks = [self._socketio.server.start_background_task(socket.close, wait=False) for socket in eio_sockets]
-        for task in tasks:
-            task.join(timeout=1)
+        self._connections.close_all(within_seconds=1)
 
     def end(self) -> None:
         """Nothing comes in any more."""

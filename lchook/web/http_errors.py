@@ -6,6 +6,7 @@ A post that finds no route may be DMS's, where Pega has a wrong address: those a
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 from flask import Flask, Response, request
@@ -27,7 +28,7 @@ _ADDRESSES = f"DMS posts to {webhook.PATH}, chat clients connect to /socket.io/.
 
 def register(app: Flask, metrics: Metrics) -> None:
     """Answer errors, and what no route answers. A route for `/`, whoever adds it, comes before the page."""
-    rates = Rates(_LINES_PER_SECOND)
+    rates = Rates(_LINES_PER_SECOND, clock=time.monotonic)
 
     def answer(error: Exception) -> Response:
         if not isinstance(error, HTTPException):

@@ -102,9 +102,9 @@ class Webhook:
         return status, error
 
 
-def create_shortcut(webhook: Webhook, is_stopping: Callable[[], bool]) -> TakePost:
-    """What a server that reads posts by itself does with those to the webhook: Flask's round, and WSGI's, cost more than the
-    work. All others, and all where the process ends, go on to Flask and its view of the same webhook."""
+def create_fast_path(webhook: Webhook, is_stopping: Callable[[], bool]) -> TakePost:
+    """What the worker does with plain posts to the webhook. All others, and all where the process ends, go on to Flask and
+    its view of the same webhook."""
 
     def take(authorization: str | None, body: bytes) -> tuple[int, Headers, bytes] | None:
         if is_stopping():

@@ -34,7 +34,7 @@ from lchook.sandbox.webhooks import MOST_WAITING
 ISSUER = "the-connection"
 # 64 bytes: PyJWT warns of shorter ones for HS512, which one test signs with.
 SECRET = "0123456789abcdef" * 4
-TOKENS = Tokens(issuer=ISSUER, secret=SECRET)
+TOKENS = Tokens(issuer=ISSUER, secret=SECRET, clock=time.time)
 TEXT = {"type": "text", "customer_id": "c1", "message_id": 1, "text": ["Hello"]}
 # Long enough for a busy machine; nothing waits this long when all is well.
 DEADLINE_SECONDS = 10.0

@@ -117,7 +117,18 @@ def main() -> int:
                 continue
             module.write_text(text.replace(fault.old, fault.new))
             run = subprocess.run(
-                [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *sorted(f"tests/core/{path.name}" for path in (ROOT / "tests" / "core").glob(f"test_{fault.module}*.py"))],
+                [
+                    sys.executable,
+                    "-m",
+                    "pytest",
+                    "-q",
+                    "-x",
+                    "-p",
+                    "no:cacheprovider",
+                    *sorted(
+                        f"tests/core/{path.name}" for path in (ROOT / "tests" / "core").glob(f"test_{fault.module}*.py")
+                    ),
+                ],
                 cwd=folder,
                 capture_output=True,
                 text=True,

@@ -6,6 +6,7 @@ import gzip
 import itertools
 import json
 import threading
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -312,7 +313,7 @@ def test_2_a_token_is_for_a_customer_whose_id_is_sent_as_a_number() -> None:
     secret = "of the site's own backend, long enough"
     with ExitStack() as stack:
         field = start(stack, gunicorn_command, CUSTOMER_TOKEN_SECRET=secret)
-        token = CustomerTokens(secret=secret).sign("200", ttl_seconds=60)
+        token = CustomerTokens(secret=secret, clock=time.time).sign("200", ttl_seconds=60)
         with field.client(auth={"token": token}) as client:
             assert client.call("clientMessage", {**A, "customer_id": 200})["status"] == "sent"
             refused = client.call("clientMessage", {**A, "customer_id": 201})

@@ -316,7 +316,7 @@ def test_lch_reads_an_answer_that_a_gateway_gzipped_and_cut_into_chunks(dms: San
     assert ("Content-Encoding" in answer.headers) is (fault == "gateway")
     client = DmsClient(
         url=dms.url,
-        tokens=Tokens(issuer=ISSUER, secret=SECRET),
+        tokens=Tokens(issuer=ISSUER, secret=SECRET, clock=time.time),
         token_ttl_seconds=30,
         connect_timeout_seconds=DEADLINE_SECONDS,
         read_timeout_seconds=DEADLINE_SECONDS,

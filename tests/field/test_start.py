@@ -45,7 +45,7 @@ def foreign(folder: Path, text: str) -> str:
 
 
 PATCH = "from gevent import monkey; monkey.patch_all()\n"
-OURS = "worker_class = 'lchook.serving.worker.Worker'\n"
+OURS = "worker_class = 'lchook.transport.worker.Worker'\n"
 START = f"gunicorn -c {ROOT / 'gunicorn.conf.py'} wsgi:app"
 
 # What somebody writes on the command line, in GUNICORN_CMD_ARGS and in a configuration of their own → what LCH says.

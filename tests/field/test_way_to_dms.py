@@ -410,7 +410,7 @@ def test_a_bundle_that_cannot_be_read_is_said_and_the_message_is_surely_not_sent
 def client_for(url: str, *, connect_seconds: float = 1.0, read_seconds: float = 1.0) -> DmsClient:
     return DmsClient(
         url=url,
-        tokens=Tokens(issuer=ISSUER, secret=SECRET),
+        tokens=Tokens(issuer=ISSUER, secret=SECRET, clock=time.time),
         token_ttl_seconds=300,
         connect_timeout_seconds=connect_seconds,
         read_timeout_seconds=read_seconds,

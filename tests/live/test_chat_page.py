@@ -105,7 +105,7 @@ class Demo:
 
     def dms_says(self, customer_id: str, **body: Any) -> None:
         headers = {
-            "Authorization": f"Bearer {Tokens(issuer=ISSUER, secret=SECRET).sign(ttl_seconds=30)}",
+            "Authorization": f"Bearer {Tokens(issuer=ISSUER, secret=SECRET, clock=time.time).sign(ttl_seconds=30)}",
             "connection_id": ISSUER,
         }
         body = {"customer_id": customer_id, "message_id": str(uuid.uuid4()), "csr_name": "Kim", **body}

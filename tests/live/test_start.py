@@ -68,7 +68,7 @@ def gunicorn_settings() -> dict[str, str]:
     [
         # A polling client's requests must all reach the process that has its session.
         ("workers", "1"),
-        ("worker_class", "lchook.serving.worker.Worker"),
+        ("worker_class", "lchook.transport.worker.Worker"),
         # Preloading would patch too late.
         ("preload_app", "False"),
         # Instances of one user would take it from each other.

@@ -14,7 +14,7 @@ globals().update(
 
 
 def post_worker_init(worker: Any) -> None:
-    handler = worker.wsgi_handler
-    handler.idle_seconds = 1.5
-    handler.headers_seconds = 1.5
-    handler.body_seconds = 1.5
+    # Not before the settings have patched.
+    from lchook.transport.http_server import Timeouts
+
+    worker.timeouts = Timeouts(idle_seconds=1.5, headers_seconds=1.5, body_seconds=1.5)

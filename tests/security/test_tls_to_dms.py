@@ -7,6 +7,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,7 +72,7 @@ def tls_with(certificate: tuple[Path, Path]) -> ssl.SSLContext:
 
 def post(url: str) -> DmsAnswer:
     """One post as LCH makes it, without LCH around it."""
-    tokens = Tokens(issuer=ISSUER, secret=SECRET)
+    tokens = Tokens(issuer=ISSUER, secret=SECRET, clock=time.time)
     return DmsClient(url=url, tokens=tokens, token_ttl_seconds=30, connect_timeout_seconds=2, read_timeout_seconds=2).post(
         b"{}"
     )

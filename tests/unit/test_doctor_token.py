@@ -77,10 +77,10 @@ BAD = {
 def is_accepted(token: str) -> bool:
     """By the code that checks webhooks, or the one that checks sockets."""
     try:
-        Tokens(issuer=ISSUER, secret=SECRET, previous_secret=PREVIOUS).verify(token)
+        Tokens(issuer=ISSUER, secret=SECRET, previous_secret=PREVIOUS, clock=time.time).verify(token)
     except TokenError:
         try:
-            CustomerTokens(secret=CUSTOMERS).verify(token)
+            CustomerTokens(secret=CUSTOMERS, clock=time.time).verify(token)
         except TokenError:
             return False
     return True

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import socketio
 
-from lchook.engine.lean_manager import LeanManager
+from lchook.transport.lean_manager import LeanManager
 
 
 @pytest.fixture
@@ -45,5 +45,19 @@ def test_a_socket_that_disconnects_leaves_nothing_behind_and_others_stay(manager
     assert list(manager.get_participants("/", gone)) == []
     assert list(manager.get_participants("/", stays)) == [(stays, "two")]
     assert set(manager.callbacks) == {stays}
+    assert set(manager._number_of) == {stays}
     assert not manager.is_connected(gone, "/")
     assert manager.is_connected(stays, "/")
+
+
+def test_which_of_two_sockets_is_older_is_told_while_both_are_connected(manager: LeanManager) -> None:
+    first, second = manager.pre_connect("one", "/"), manager.pre_connect("two", "/")
+    assert not manager.is_older(first, second, "/")
+    manager.connect(second, "/")
+    manager.connect(first, "/")
+    assert manager.is_older(first, second, "/")
+    assert not manager.is_older(second, first, "/")
+    assert not manager.is_older(first, first, "/")
+    assert not manager.is_older(first, "nobody", "/")
+    manager.pre_disconnect(first, "/")
+    assert not manager.is_older(first, second, "/")

@@ -107,23 +107,23 @@ def test_a_bad_token_is_refused_and_not_repeated(token: str, words: str) -> None
 )
 def test_a_header_without_a_bearer_token_is_refused(authorization: str | None) -> None:
     with pytest.raises(TokenError, match="Authorization header"):
-        Tokens(issuer=ISSUER, secret=SECRET).verify_authorization(authorization)
+        Tokens(issuer=ISSUER, secret=SECRET, clock=time.time).verify_authorization(authorization)
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
 def test_the_scheme_is_compared_without_regard_to_case(scheme: str) -> None:
-    Tokens(issuer=ISSUER, secret=SECRET).verify_authorization(f"{scheme} {mint()}")
+    Tokens(issuer=ISSUER, secret=SECRET, clock=time.time).verify_authorization(f"{scheme} {mint()}")
 
 
 @pytest.mark.parametrize(("issuer", "secret"), [("", SECRET), (ISSUER, "")])
 def test_an_empty_secret_or_issuer_is_refused_at_once(issuer: str, secret: str) -> None:
     with pytest.raises(ValueError, match="must not be empty"):
-        Tokens(issuer=issuer, secret=secret)
+        Tokens(issuer=issuer, secret=secret, clock=time.time)
 
 
 # lchook.core.tokens ignores this warning itself, but pytest's settings come after that.
 @pytest.mark.filterwarnings("ignore::jwt.InsecureKeyLengthWarning")
 def test_a_short_secret_still_works() -> None:
-    tokens = Tokens(issuer=ISSUER, secret="short")
+    tokens = Tokens(issuer=ISSUER, secret="short", clock=time.time)
 
     tokens.verify(tokens.sign(ttl_seconds=30))

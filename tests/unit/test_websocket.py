@@ -13,9 +13,10 @@ import pytest
 from geventwebsocket.exceptions import WebSocketError
 from greenlet import getcurrent
 
-from lchook.serving.frames import Frames, close_frame
-from lchook.serving.served_websocket import ServedWebSocket
-from lchook.serving.websocket import BoundedWebSocket
+from lchook.transport.frame_decoder import FrameDecoder, close_frame
+from lchook.transport.http_server import HttpOptions
+from lchook.transport.served_websocket import ServedWebSocket
+from lchook.transport.websocket_offer import WebSocketOffer
 from tests.security.attacker import CLOSE, PING, frame
 
 LARGEST = 300_000
@@ -33,9 +34,9 @@ class Line:
         self.taken: list[Any] = []
         self.drained = self.gone = 0
         self.websocket = ServedWebSocket(
-            server, Frames(LARGEST), drained=self._drained, gone=self._gone, patience_seconds=60.0
+            server, FrameDecoder(LARGEST), on_drain=self._drained, on_close=self._gone, timeout_seconds=60.0
         )
-        self.websocket.take = self.taken.append
+        self.websocket.on_message = self.taken.append
 
     def _drained(self) -> None:
         self.drained += 1
@@ -107,7 +108,7 @@ def test_the_next_message_waits_while_one_is_being_handled_and_others_do_not(lin
         line.taken.append(message)
         going_on.wait(SECONDS)
 
-    line.websocket.take = take
+    line.websocket.on_message = take
     line.client.sendall(frame(b"1"))
     wait(lambda: line.taken)
     line.client.sendall(frame(b"2"))
@@ -124,12 +125,12 @@ def test_the_next_message_waits_while_one_is_being_handled_and_others_do_not(lin
 
 def test_what_the_client_does_not_take_is_kept_and_it_is_told_when_it_has_it(line: Line) -> None:
     line.websocket.send("x" * 200_000)
-    assert not line.websocket.is_free
+    assert not line.websocket.writable
     assert line.drained == 0
 
     assert len(line.receive(200_010)) == 200_010
     wait(lambda: line.drained == 1)
-    assert line.websocket.is_free
+    assert line.websocket.writable
 
 
 def test_a_client_that_does_not_read_is_not_waited_for_and_gets_no_pongs(line: Line) -> None:
@@ -190,14 +191,14 @@ def test_a_broken_connection_is_over_once(line: Line) -> None:
     with pytest.raises(WebSocketError):
         line.websocket.send("x")
     line.websocket.close()
-    line.websocket.cut()
+    line.websocket.abort()
     gevent.sleep(0.01)
 
     assert line.gone == 1
 
 
-def test_a_cut_ends_it_though_the_client_says_nothing(line: Line) -> None:
-    line.websocket.cut()
+def test_an_abort_ends_it_though_the_client_says_nothing(line: Line) -> None:
+    line.websocket.abort()
     wait(lambda: line.gone == 1)
     assert line.ended()
 
@@ -208,7 +209,7 @@ def test_a_message_that_cannot_be_handled_ends_its_own_connection_and_no_other(l
     def fail(message: Any) -> None:
         raise RuntimeError
 
-    line.websocket.take = fail
+    line.websocket.on_message = fail
     line.client.sendall(frame(b"x"))
     wait(lambda: line.gone == 1)
     other.client.sendall(frame(b"y"))
@@ -219,7 +220,7 @@ def test_a_message_that_cannot_be_handled_ends_its_own_connection_and_no_other(l
 
 def test_a_quiet_connection_has_no_greenlet_and_those_that_handle_messages_are_used_again(line: Line) -> None:
     greenlets = []
-    line.websocket.take = lambda message: greenlets.append(getcurrent())
+    line.websocket.on_message = lambda message: greenlets.append(getcurrent())
     for number in range(3):
         line.client.sendall(frame(b"x"))
         wait(lambda number=number: len(greenlets) == number + 1)
@@ -236,12 +237,12 @@ class Waiting:
         connection = SimpleNamespace(sendall=self._send, pending=lambda: 0)
         handler = SimpleNamespace(
             open_websocket=lambda: None,
-            websocket_timeout_seconds=60.0,
+            options=HttpOptions(),
             deadline=0.0,
             socket=connection,
             receive_some=lambda: next(pieces, b""),
         )
-        self.websocket = BoundedWebSocket({}, None, handler)
+        self.websocket = WebSocketOffer({}, handler)
 
     def _send(self, data: bytes) -> None:
         self.sent += data

@@ -1,0 +1,120 @@
+"""Socket.IO's server: hands each event to its namespace in the order in which they came in; acknowledgements may come later.
+
+python-socketio (5.18.1) starts a task for each event and acknowledges when the task ends. Under threads such tasks overtake
+each other, and a task that only waits for DMS costs a greenlet. Here the namespace is called in the greenlet (or thread)
+that reads the connection, so it sees a client's events one after the other; it must not block, and acknowledges when it can.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import socketio
+from socketio import packet
+
+from lchook.logs import Log
+from lchook.transport.engine_server import EngineServer
+from lchook.transport.guard import Guard
+from lchook.transport.lean_manager import LeanManager
+from lchook.transport.namespace import Namespace
+from lchook.transport.strict_json import StrictPacket
+
+log = Log(__name__)
+
+# What is read of a connection's environ later on, by python-socketio and by Flask-SocketIO.
+_KEPT = ("REMOTE_ADDR", "REQUEST_METHOD", "PATH_INFO", "QUERY_STRING", "HTTP_USER_AGENT", "flask.app", "wsgi.websocket")
+# For how long the Flask-SocketIO test client, which wants its acknowledgement at once, waits for one.
+_SERIAL_WAIT_SECONDS = 120
+
+
+class Server(socketio.Server):  # type: ignore[misc]  # python-socketio has no types
+    """python-socketio's, with our engine, manager and packets."""
+
+    def __init__(self, guard: Guard, **options: Any) -> None:
+        """:param guard: is asked about all that comes in."""
+        super().__init__(client_manager=LeanManager(), serializer=StrictPacket, **options)
+        self.guard = guard
+        guard.protect(self)
+
+    def tick(self) -> None:
+        """Look after heartbeats and those who never join."""
+        self.eio.tick()
+        self.guard.tick()
+
+    def _engineio_server_class(self) -> type[EngineServer]:
+        return EngineServer
+
+    # From the engine
+
+    def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> Any:
+        refusal = self.guard.connects(eio_sid, environ)
+        return super()._handle_eio_connect(eio_sid, environ) if refusal is None else refusal
+
+    def _handle_eio_message(self, eio_sid: str, data: Any) -> None:
+        session = self.eio.sockets.get(eio_sid)
+        if isinstance(data, str) and session is not None and session.acks.resolve(data):
+            return
+        if not self.guard.accepts_packet(eio_sid, session, data):
+            return
+        try:
+            super()._handle_eio_message(eio_sid, data)
+        except Exception as error:
+            # Whatever it is, it came of this packet. The engine would log it with its trace and tell the client nothing.
+            self.guard.unreadable(eio_sid, session, data, error)
+        self.guard.packet_done(eio_sid)
+
+    def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
+        self.guard.disconnected(eio_sid)
+        super()._handle_eio_disconnect(eio_sid, reason)
+
+    # To the namespaces
+
+    def _handle_connect(self, eio_sid: str, namespace: str | None, data: Any) -> None:
+        super()._handle_connect(eio_sid, namespace, data)
+        name = namespace or "/"
+        handler = self.namespace_handlers.get(name)
+        sid = self.manager.sid_from_eio_sid(eio_sid, name)
+        if isinstance(handler, Namespace) and self.manager.is_connected(sid, name):
+            _keep_only_what_is_needed(self.environ.get(eio_sid))
+            handler.ready(sid)
+
+    def _handle_event(self, eio_sid: str, namespace: str | None, id: int | None, data: Any) -> None:  # noqa: A002
+        name = namespace or "/"
+        handler = self.namespace_handlers.get(name)
+        if not isinstance(handler, Namespace):
+            super()._handle_event(eio_sid, namespace, id, data)
+            return
+        sid = self.manager.sid_from_eio_sid(eio_sid, name)
+        if not self.manager.is_connected(sid, name):
+            return
+        if not isinstance(data, list) or not data or not isinstance(data[0], str):
+            log.warning("an event without a name", socket=sid)
+            return
+
+        acknowledged = threading.Event()
+
+        def acknowledge(*args: Any) -> None:
+            if id is not None and not acknowledged.is_set():
+                ack = self.packet_class(packet.ACK, namespace=name, id=id, data=list(args))
+                try:
+                    self._send_packet(eio_sid, ack)
+                except KeyError:
+                    log.debug("the socket is gone, and its acknowledgement with it", socket=sid)
+            acknowledged.set()
+
+        try:
+            handler.receive(sid, data[0], data[1:], acknowledge)
+        except Exception:
+            log.exception("handling an event failed", name=data[0], socket=sid)
+            acknowledge({"status": "rejected", "error": "internal error"})
+        if not self.async_handlers and id is not None:
+            acknowledged.wait(_SERIAL_WAIT_SECONDS)
+
+
+def _keep_only_what_is_needed(environ: dict[str, Any] | None) -> None:
+    """The WSGI environ of a connection is kept as long as it lasts, and is what weighs most about it."""
+    if environ is not None and "gunicorn.sock" in environ:
+        kept = {name: environ[name] for name in _KEPT if name in environ}
+        environ.clear()
+        environ.update(kept)
