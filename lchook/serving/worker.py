@@ -197,6 +197,8 @@ class Worker(GeventWebSocketWorker):  # type: ignore[misc]
         warned = False
         while self.alive:
             gevent.sleep(_LOOK_SECONDS)
+            # What has come in by now is taken up first: after a busy moment, a request may wait on what seems to be idle.
+            gevent.sleep(0)
             now = time.monotonic()
             for connection in list(Handler.connections):
                 if connection.deadline < now:
