@@ -68,6 +68,8 @@ class OpenConnections:
         warned = False
         while True:
             gevent.sleep(_LOOK_SECONDS)
+            # What has come in by now is taken up first: after a busy moment, a request may wait on what seems to be idle.
+            gevent.sleep(0)
             now = time.monotonic()
             self.abort(lambda connection, now=now: connection.deadline < now)  # type: ignore[misc]
             count = len(self._open)

@@ -66,6 +66,7 @@ def test_where_all_is_well_it_says_so_and_ends_with_0(own_hook: Hook) -> None:
         "settings": ["ok"],
         "origins": ["ok"],
         "customers": ["ok"],
+        "visitors": ["ok"],
         "proxy": ["ok"],
         "name": ["ok"],
         "connection": ["ok"],

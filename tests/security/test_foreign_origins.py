@@ -20,7 +20,6 @@ LOOK_ALIKES = [
     "https://chat.example.com#",
     "https://chat.example.com,https://evil.com",
     "https://chat.example.com https://evil.com",
-    "HTTPS://CHAT.EXAMPLE.COM",
     "http://chat.example.com",
     "//chat.example.com",
     "chat.example.com",
