@@ -101,7 +101,7 @@ def test_the_metrics_in_operations_are_the_real_ones(busy_hook: Hook) -> None:
     [
         ("lch_deliveries_total", "lchook/flows/to_customer.py"),
         ("lch_clients_total", "lchook/web/chat.py"),
-        ("lch_refusals_total", "lchook/engine/guard.py"),
+        ("lch_refusals_total", "lchook/transport/guard.py"),
     ],
 )
 def test_each_outcome_that_is_counted_is_described(metric: str, source: str) -> None:

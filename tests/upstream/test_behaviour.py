@@ -24,7 +24,6 @@ import pytest
 import redis
 import requests
 from engineio import packet as engine_packet
-from engineio.payload import Payload
 from engineio.socket import Socket
 from gevent import get_hub
 from greenlet import getcurrent
@@ -46,15 +45,6 @@ from tests.upstream import source
 SECRET = "a secret of thirty-two characters"
 
 # Engine.IO and Socket.IO
-
-
-def test_a_payload_of_more_packets_than_are_decoded_is_refused_as_a_whole() -> None:
-    class Sixteen(Payload):  # type: ignore[misc]
-        max_decode_packets = 16
-
-    assert len(Sixteen(encoded_payload="\x1e".join(["4a"] * 16)).packets) == 16
-    with pytest.raises(ValueError, match="Too many"):
-        Sixteen(encoded_payload="\x1e".join(["4a"] * 17))
 
 
 @pytest.mark.parametrize("error", ["ContentTooLongError", "UnknownPacketError", "QueueEmpty", "SocketIsClosedError"])
@@ -79,7 +69,7 @@ def test_an_engine_packet_is_a_digit_and_its_text(kind: int, data: str | None, e
     assert (decoded.packet_type, decoded.data or None) == (kind, data)
 
 
-@pytest.mark.parametrize("name", ["owed", "answered_ping", "websocket", "candidate"])
+@pytest.mark.parametrize("name", ["acks", "websocket", "upgrade", "has_joined", "_heartbeat", "ask", "close_soon", "use"])
 def test_the_engines_sockets_have_nothing_under_the_names_that_lch_gives_them(name: str) -> None:
     server = engineio.Server(async_mode="threading", monitor_clients=False)
     assert not hasattr(Socket(server, "sid"), name)
@@ -231,7 +221,7 @@ def test_the_bare_socket_takes_a_descriptor_over_and_does_not_wait() -> None:
 
 
 def test_only_sockets_of_tls_have_pending() -> None:
-    """By that http_request.py and websocket.py know a connection whose bytes the loop does not see."""
+    """By that incoming.py and websocket_offer.py know a connection whose bytes the loop does not see."""
     with contextlib.closing(gevent.socket.socket()) as plain:
         assert not hasattr(plain, "pending")
     assert hasattr(gevent.ssl.SSLSocket, "pending")
@@ -315,6 +305,148 @@ def test_an_answers_parts_come_in_order_however_it_is_cut(answer: bytes, heard: 
 def test_what_is_no_answer_is_an_error_of_the_parsers(answer: bytes) -> None:
     with pytest.raises(httptools.HttpParserError):
         _Heard().parser.feed_data(answer)
+
+
+class _Asked:
+    """Writes down what httptools calls for requests, with what it knows then."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[object, ...]] = []
+        self.parser = httptools.HttpRequestParser(self)
+
+    def on_message_begin(self) -> None:
+        self.heard.append(("begin",))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.heard.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        self.heard.append(("headers", self.parser.should_keep_alive(), self.parser.should_upgrade()))
+
+    def on_body(self, piece: bytes) -> None:
+        if self.heard[-1][0] == "body":
+            piece = self.heard.pop()[1] + piece  # type: ignore[operator]
+        self.heard.append(("body", piece))
+
+    def on_message_complete(self) -> None:
+        self.heard.append(("complete",))
+
+
+_HEAD = b"POST / HTTP/1.1\r\n"
+_CHUNKS = _HEAD + b"Transfer-Encoding: chunked\r\n\r\n2;x=y\r\nok\r\n0\r\nTrailer: x\r\n\r\n"
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 10_000])
+@pytest.mark.parametrize(
+    ("request_", "heard"),
+    [
+        pytest.param(
+            _HEAD + b"Content-Length: 2\r\nX:  a b \t\r\n\r\nok",
+            [
+                ("begin",),
+                (b"Content-Length", b"2"),
+                (b"X", b"a b \t"),
+                ("headers", True, False),
+                ("body", b"ok"),
+                ("complete",),
+            ],
+            id="a-length",
+        ),
+        pytest.param(
+            _CHUNKS,
+            [
+                ("begin",),
+                (b"Transfer-Encoding", b"chunked"),
+                ("headers", True, False),
+                ("body", b"ok"),
+                (b"Trailer", b"x"),
+                ("complete",),
+            ],
+            id="chunks-and-a-trailer",
+        ),
+        pytest.param(
+            b"GET /a HTTP/1.1\r\n\r\nGET /b HTTP/1.1\r\n\r\n",
+            [("begin",), ("headers", True, False), ("complete",)] * 2,
+            id="one-after-the-other",
+        ),
+        pytest.param(
+            b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n",
+            [("begin",), (b"Connection", b"close"), ("headers", False, False), ("complete",)],
+            id="the-last-one",
+        ),
+        pytest.param(b"GET / HTTP/1.0\r\n\r\n", [("begin",), ("headers", False, False), ("complete",)], id="http-1.0"),
+    ],
+)
+def test_a_requests_parts_come_in_order_however_it_is_cut(request_: bytes, heard: list[Any], at_once: int) -> None:
+    reader = _Asked()
+    for start in range(0, len(request_), at_once):
+        reader.parser.feed_data(request_[start : start + at_once])
+    assert reader.heard == heard
+
+
+def test_at_a_requests_end_the_parser_forgets_whether_it_was_the_last() -> None:
+    """Which is why that is asked in on_headers_complete."""
+    reader = _Asked()
+    reader.parser.feed_data(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
+    assert reader.parser.should_keep_alive()
+
+
+def test_a_request_for_another_protocol_ends_with_its_head() -> None:
+    reader = _Asked()
+    request_ = _HEAD + b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 2\r\n\r\n"
+    with pytest.raises(httptools.HttpParserUpgrade):
+        reader.parser.feed_data(request_ + b"ok")
+    assert reader.heard[-2:] == [("headers", True, True), ("complete",)]
+    # Not one that does not say so in both headers.
+    reader = _Asked()
+    reader.parser.feed_data(_HEAD + b"Upgrade: h2c\r\nContent-Length: 2\r\n\r\nok")
+    assert reader.heard[-1] == ("complete",)
+
+
+@pytest.mark.parametrize("callback", ["on_message_begin", "on_header", "on_headers_complete", "on_body"])
+def test_what_a_callback_raises_is_the_context_of_the_parsers_error(callback: str) -> None:
+    class Refusing(_Asked):
+        pass
+
+    def refuse(*_: object) -> None:
+        raise KeyError(callback)
+
+    setattr(Refusing, callback, refuse)
+    with pytest.raises(httptools.HttpParserError) as error:
+        Refusing().parser.feed_data(_HEAD + b"Content-Length: 2\r\n\r\nok")
+    assert isinstance(error.value.__context__, KeyError)
+
+
+@pytest.mark.parametrize(
+    "passes",
+    [b"GET / HTTP/2.0\r\n\r\n", b"GET /\r\n\r\n", b"GET  /  HTTP/1.1\r\n\r\n", b"\r\n\r\nGET / HTTP/1.1\r\n\r\n"],
+)
+def test_what_the_parser_lets_pass_and_lch_refuses_itself(passes: bytes) -> None:
+    """Where one of these fails, a check in request_parser.py may go."""
+    reader = _Asked()
+    reader.parser.feed_data(passes)
+    assert reader.heard[-1] == ("complete",)
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        _HEAD + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\n",
+        _HEAD + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n",
+        _HEAD + b"Transfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n",
+        _HEAD + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+        _HEAD + b"Transfer-Encoding: xchunked\r\n\r\n",
+        _HEAD + b"X : y\r\n\r\n",
+        _HEAD + b"X: y\r\n z\r\n\r\n",
+        _HEAD + b"X: y\n\r\n",
+        _HEAD + b"X: y\rz: a\r\n\r\n",
+        _HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\nok\n0\n\n",
+        b"GET / HTTP/1.1\r\nConnection: close\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+    ],
+)
+def test_what_could_be_read_in_two_ways_is_an_error_of_the_parsers(refused: bytes) -> None:
+    with pytest.raises(httptools.HttpParserError):
+        _Asked().parser.feed_data(refused)
 
 
 _PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
