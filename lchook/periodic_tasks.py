@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from lchook.core import events
 from lchook.logs import Log
 
 log = Log(__name__)
@@ -44,4 +45,4 @@ class Ticker:
                 try:
                     function()
                 except Exception:
-                    log.exception("a regular task failed; it goes on")
+                    log.exception(events.PERIODIC_TASK_FAILED)

@@ -14,7 +14,7 @@ from flask import Blueprint, Flask, render_template
 from flask.typing import ResponseReturnValue
 
 from config import Settings
-from lchook.console.events import Masks
+from lchook.console.events import Redactor
 from lchook.console.feed import Feed, Sources
 from lchook.console.history import History
 from lchook.console.namespace import NAMESPACE, ConsoleNamespace
@@ -23,7 +23,7 @@ from lchook.engine.guard import EngineGuard
 from lchook.engine.ordered_events import OrderedSocketIO
 from lchook.flows.to_customer import ToCustomer
 from lchook.flows.to_dms import ToDms
-from lchook.logs import Log, Spoken
+from lchook.logs import Log, Redacted
 from lchook.pages import add_shared_routes, client_script, page_headers
 from lchook.periodic_tasks import Ticker
 from lchook.store import Store
@@ -76,8 +76,8 @@ def init_app(
         ),
         samples=samples,
         history=history,
-        masks=Masks(_secrets(settings)),
-        about={"instance": f"{socket.gethostname()}:{os.getpid()}", "text": Spoken.shown},
+        redactor=Redactor(_secrets(settings)),
+        about={"instance": f"{socket.gethostname()}:{os.getpid()}", "text": Redacted.shown},
         emit=emit,
         unsent=lambda sid: guard.unsent(sid, NAMESPACE),
         close=lambda sid: guard.close(sid, NAMESPACE),

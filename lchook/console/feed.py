@@ -11,9 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from lchook.console.events import Filter, Masks, latest
+from lchook.console.events import Filter, Redactor, latest
 from lchook.console.history import History
 from lchook.console.samples import EVERY_SECONDS, Samples
+from lchook.core import events
 from lchook.logs import Log
 from lchook.store import Store, StoreError
 
@@ -52,7 +53,7 @@ class Feed:
         *,
         samples: Samples,
         history: History,
-        masks: Masks,
+        redactor: Redactor,
         about: dict[str, Any],
         emit: Callable[[str, str, dict[str, Any]], None],
         unsent: Callable[[str], int],
@@ -65,7 +66,7 @@ class Feed:
         self._sources = sources
         self._samples = samples
         self._history = history
-        self._masks = masks
+        self._redactor = redactor
         self._about = about
         self._emit = emit
         self._unsent = unsent
@@ -109,9 +110,9 @@ class Feed:
 
     def find(self, wanted: Filter, most: int) -> dict[str, Any]:
         """The latest events that are wanted, out of all that are remembered. `number` is that of the latest of all."""
-        first, events = self._history.all()
-        newest, complete = latest(first, events, wanted, self._masks, most)
-        return {"events": newest, "complete": complete, "number": first + len(events) - 1}
+        first, entries = self._history.all()
+        newest, complete = latest(first, entries, wanted, self._redactor, most)
+        return {"events": newest, "complete": complete, "number": first + len(entries) - 1}
 
     def _run(self) -> None:
         while True:
@@ -122,7 +123,7 @@ class Feed:
             try:
                 self._tell()
             except Exception:
-                log.exception("telling consoles failed; it goes on")
+                log.exception(events.CONSOLE_FAILED)
             time.sleep(_SECONDS)
 
     def _tell(self) -> None:
@@ -131,7 +132,7 @@ class Feed:
             return
         for sid in list(self._sids):
             if self._unsent(sid) > _MOST_UNSENT_CHARACTERS:
-                log.warning("a console is closed: it does not read what it is sent", socket=sid)
+                log.warning(events.CONSOLE_NOT_READING, socket=sid)
                 self.leave(sid)
                 self._close(sid)
             else:
@@ -140,10 +141,10 @@ class Feed:
     def _news_of_events(self) -> dict[str, Any]:
         if self._history.latest == self._told:
             return {}
-        first, events = self._history.all()
-        after, self._told = self._told, first + len(events) - 1
-        new = events[max(0, after + 1 - first) :]
-        newest, _ = latest(self._told + 1 - len(new), new, Filter(), self._masks, _MOST_EVENTS)
+        first, entries = self._history.all()
+        after, self._told = self._told, first + len(entries) - 1
+        new = entries[max(0, after + 1 - first) :]
+        newest, _ = latest(self._told + 1 - len(new), new, Filter(), self._redactor, _MOST_EVENTS)
         return {"events": newest, "missing": self._told - after - len(newest), "number": self._told}
 
     def _news_of_figures(self) -> dict[str, Any]:
@@ -180,7 +181,7 @@ class Feed:
                 "oldest_seconds": round(waiting.oldest_seconds, 1),
                 "list": [
                     [
-                        self._masks.hide(customer.customer_id),
+                        self._redactor.hide(customer.customer_id),
                         customer.letters,
                         round(customer.oldest_seconds, 1),
                         *self._sources.whereabouts(customer.customer_id),

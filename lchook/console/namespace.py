@@ -13,6 +13,7 @@ from socketio.exceptions import ConnectionRefusedError as Refused
 
 from lchook.console.events import Filter
 from lchook.console.feed import Feed
+from lchook.core import events
 from lchook.core.addresses import network
 from lchook.core.rate_limiter import Rates
 from lchook.engine.ordered_events import Acknowledge, OrderedNamespace
@@ -49,17 +50,17 @@ class ConsoleNamespace(OrderedNamespace):
             raise Refused("a token is required: connect with auth: {token}, CONSOLE_TOKEN's value")
         # JSON can hold half a surrogate pair, which UTF-8 cannot.
         if not hmac.compare_digest(token.encode("utf-8", "replace"), self._token):
-            log.warning("a console was refused: wrong token", address=address)
+            log.warning(events.CONSOLE_REFUSED, address=address)
             raise Refused("this is not the token: compare it with CONSOLE_TOKEN")
         self._attempts.forget(network(address))
         self._ticker.start()
-        log.info("a console is connected", address=address, socket=sid)
+        log.info(events.CONSOLE_CONNECTED, address=address, socket=sid)
 
     def ready(self, sid: str) -> None:
         self._feed.join(sid)
 
     def disconnected(self, sid: str, reason: str) -> None:
-        log.info("a console is gone", socket=sid, reason=reason)
+        log.info(events.CONSOLE_DISCONNECTED, socket=sid, reason=reason)
         self._questions.forget(sid)
         self._feed.leave(sid)
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from socketio.exceptions import ConnectionRefusedError as Refused
 
+from lchook.core import events
 from lchook.core.addresses import is_this_machine
 from lchook.core.authentication import Doorkeeper, Identity, RefusedError
 from lchook.core.messages import END_OF_SESSION, MessageError, MessageToDms, dms_from_client
@@ -22,7 +23,7 @@ from lchook.engine.connections import Connections
 from lchook.engine.ordered_events import Acknowledge, OrderedNamespace
 from lchook.flows.to_customer import ToCustomer
 from lchook.flows.to_dms import Outcome, ToDms
-from lchook.logs import Log, Spoken
+from lchook.logs import Log, Redacted
 from lchook.periodic_tasks import Ticker
 from lchook.web.metrics import Metrics, type_label
 
@@ -105,25 +106,25 @@ class Chat(OrderedNamespace):
             )
         except RefusedError as error:
             self.counts["connections_refused"] += 1
-            log.warning("connection refused", socket=sid, address=address, reason=error)
+            log.warning(events.CONNECTION_REFUSED, socket=sid, address=address, reason=error)
             raise Refused(str(error)) from error
         self._sockets[sid] = _Socket(identity, _spoke_seconds_ago(auth))
         self._connections.opened(sid)
         if identity.expires_at is not None:
             heapq.heappush(self._expiries, (identity.expires_at, sid))
         self.counts["connections"] += 1
-        log.info("connected", socket=sid, address=address)
+        log.info(events.CONNECTED, socket=sid, address=address)
 
     def ready(self, sid: str) -> None:
         known = self._sockets.get(sid)
         if known is not None and known.identity.customer_id is not None:
             customer_id = known.identity.customer_id
-            log.info("resumes", customer=customer_id, socket=sid)
+            log.info(events.RESUMES, customer=customer_id, socket=sid)
             known.customers.add(customer_id)
             self._to_customer.resume(customer_id, sid, spoke_seconds_ago=known.spoke_seconds_ago)
 
     def disconnected(self, sid: str, reason: str) -> None:
-        log.info("disconnected", socket=sid, reason=reason)
+        log.info(events.DISCONNECTED, socket=sid, reason=reason)
         self._sockets.pop(sid, None)
         self._connections.closed(sid)
         self._to_customer.disconnected(sid, was_dead=reason == _DEAD)
@@ -146,7 +147,7 @@ class Chat(OrderedNamespace):
         while self._expiries and self._expiries[0][0] <= self._clock():
             _, sid = heapq.heappop(self._expiries)
             if sid in self._sockets:
-                log.info("the token has expired: the socket is closed", socket=sid)
+                log.info(events.TOKEN_EXPIRED, socket=sid)
                 self.counts["tokens_expired"] += 1
                 self._close(sid)
 
@@ -179,15 +180,15 @@ class Chat(OrderedNamespace):
             )
         except MessageError as error:
             self.counts["messages_rejected"] += 1
-            log.warning("clientMessage rejected", socket=sid, reason=error)
+            log.warning(events.CLIENT_MESSAGE_REJECTED, socket=sid, reason=error)
             done(Outcome("rejected", error=str(error)))
             return
         log.info(
-            "received from the customer",
+            events.RECEIVED_FROM_CUSTOMER,
             customer=message.customer_id,
             message=message.message_id,
             type=message.type,
-            text=Spoken(message.text),
+            text=Redacted(message.text),
             socket=sid,
         )
         if message.ignored:
@@ -208,7 +209,7 @@ class Chat(OrderedNamespace):
         for name in message.ignored:
             if name not in self._told_ignored and len(self._told_ignored) < _MOST_TOLD_IGNORED:
                 self._told_ignored.add(name)
-                log.warning("a field is not forwarded: FORWARD_FIELDS can name it", field=name, type=message.type)
+                log.warning(events.FIELD_IGNORED, field=name, type=message.type)
 
     def _speaker(self, sid: str, claimed: str) -> str:
         """The customer for whom this socket speaks when it claims an id."""
@@ -225,8 +226,7 @@ class Chat(OrderedNamespace):
             if not claimed and not known.identity.unnamed_id_lasts and not self._has_warned_of_hidden_addresses:
                 self._has_warned_of_hidden_addresses = True
                 log.warning(
-                    "visitors without a name and a session come from an address that could be anybody's: a conversation of"
-                    " their own for each connection",
+                    events.ADDRESSES_HIDDEN,
                     socket=sid,
                 )
         if not self._customer_rates.allows(customer_id):

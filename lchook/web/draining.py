@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+from lchook.core import events
 from lchook.engine.cors import SOCKET_IO, WsgiApp
 from lchook.engine.ordered_events import OrderedSocketIO
 from lchook.flows.to_customer import ToCustomer
@@ -22,7 +23,7 @@ log = Log(__name__)
 
 # For messages under way to DMS. gunicorn's graceful_timeout is 20 s, a platform's patience often 30 s.
 _MOST_SECONDS = 16.0
-# For acknowledgements of letters. They are kept, so this only saves sending some of them twice.
+# For acknowledgements of messages. They are kept, so this only saves sending some of them twice.
 _ACKNOWLEDGEMENT_SECONDS = 2.0
 _REFUSAL = json.dumps({"error": "this instance is stopping: try again"}).encode()
 
@@ -65,9 +66,10 @@ class Draining:
             time.sleep(0.05)
         eio_sockets = list(self._socketio.server.eio.sockets.values())
         log.info(
-            f"stopping after {time.monotonic() - started:.1f} s",
+            events.STOPPING,
+            seconds=time.monotonic() - started,
             messages_unfinished=self._to_dms.under_way(),
-            letters_unacknowledged=self._to_customer.unacknowledged(),
+            messages_unacknowledged=self._to_customer.unacknowledged(),
             clients=len(eio_sockets),
         )
         # At the engine's level: closed one level higher, JavaScript clients do not reconnect by themselves.

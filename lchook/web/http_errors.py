@@ -11,6 +11,7 @@ from typing import Any
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed, NotFound
 
+from lchook.core import events
 from lchook.core.rate_limiter import Rates
 from lchook.logs import Log
 from lchook.pages.front import front_page
@@ -31,7 +32,7 @@ def register(app: Flask, metrics: Metrics) -> None:
 
     def answer(error: Exception) -> Response:
         if not isinstance(error, HTTPException):
-            log.exception("a request failed")
+            log.exception(events.REQUEST_FAILED)
             return _as_json(InternalServerError("internal error"))
         if request.url_rule is None and isinstance(error, (NotFound, MethodNotAllowed)):
             if isinstance(error, MethodNotAllowed):
@@ -48,7 +49,7 @@ def register(app: Flask, metrics: Metrics) -> None:
         metrics.misdirected_posts.inc()
         if rates.allows(""):
             log.warning(
-                f"a post came to an address that takes none: the webhook's, in Pega, ends in {webhook.PATH}",
+                events.POST_MISDIRECTED,
                 method=request.method,
                 path=request.path,
                 address=request.remote_addr,

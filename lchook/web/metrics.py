@@ -14,6 +14,7 @@ from prometheus_client import Counter as PrometheusCounter
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from lchook.core import events
 from lchook.logs import Log
 from lchook.store import Store, StoreError
 
@@ -109,7 +110,7 @@ class Metrics(Collector):
         try:
             waiting = self._store.waiting()
         except StoreError as error:
-            log.warning("metrics without the store", reason=error)
+            log.warning(events.METRICS_WITHOUT_STORE, reason=error)
             yield GaugeMetricFamily("lch_store_up", "Whether the store answers", value=0)
             return
         yield GaugeMetricFamily("lch_store_up", "Whether the store answers", value=1)

@@ -13,12 +13,13 @@ from flask_cors import cross_origin
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from config import Settings
+from lchook.core import events
 from lchook.core.body_coding import ACCEPTED_CODINGS, BodyError, decompressed
 from lchook.core.canonical import canonical_json, fingerprint
 from lchook.core.messages import MessageError, customer_from_dms
 from lchook.core.tokens import TokenError, Tokens
 from lchook.flows.to_customer import ToCustomer
-from lchook.logs import Log, Spoken
+from lchook.logs import Log, Redacted
 from lchook.periodic_tasks import Ticker
 from lchook.store import StoreError
 from lchook.web.metrics import Metrics, type_label
@@ -75,11 +76,11 @@ class Webhook:
             message_type = type_label(message.type)
             name = message.payload.get("message_id")
             log.info(
-                "received from DMS",
+                events.RECEIVED_FROM_DMS,
                 customer=message.customer_id,
                 message=name,
                 type=message.type,
-                text=Spoken(message.payload.get("text")),
+                text=Redacted(message.payload.get("text")),
             )
             # Without a message_id, two equal webhooks may well be two messages. Gateways write the same one in other ways.
             mark = fingerprint(canonical_json(message.payload)) if name is not None else None
@@ -91,14 +92,14 @@ class Webhook:
         except BodyError as error:
             return self._answer(error.status, message_type, f"{error}.")
         except StoreError as error:
-            log.error("the message cannot be kept", customer=message.customer_id, reason=error)
+            log.error(events.MESSAGE_NOT_STORED, customer=message.customer_id, reason=error)
             return self._answer(503, message_type, "the message could not be kept: try again later.")
         return self._answer(200, message_type, None)
 
     def _answer(self, status: int, message_type: str, error: str | None) -> tuple[int, str | None]:
         self._metrics.webhooks[message_type, str(status)] += 1
         if error is not None:
-            log.warning("a webhook was refused", status=status, reason=error)
+            log.warning(events.WEBHOOK_REFUSED, status=status, reason=error)
         return status, error
 
 
@@ -114,7 +115,7 @@ def create_shortcut(webhook: Webhook, is_stopping: Callable[[], bool]) -> TakePo
         try:
             status, error = webhook.receive(authorization, lambda: body)
         except Exception:
-            log.exception("a request failed")
+            log.exception(events.WEBHOOK_FAILED)
             status, error = 500, "internal error"
         return status, *_as_http(status, error)
 

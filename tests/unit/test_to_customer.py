@@ -547,7 +547,7 @@ def test_a_full_mailbox_loses_its_oldest_and_that_is_counted_and_logged(
 
     assert flow.sent == [("A", 3), ("A", 4), ("A", 5)]
     assert flow.flow.counts["dropped_mailbox_full"] == 2
-    assert "mailbox full: the oldest letters are dropped" in caplog.text
+    assert "mailbox full: the oldest messages are dropped" in caplog.text
 
 
 def test_letters_whose_time_is_over_are_dropped_counted_and_logged(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
@@ -559,7 +559,7 @@ def test_letters_whose_time_is_over_are_dropped_counted_and_logged(clock: Clock,
 
     assert flow.sent == [("A", 3)]
     assert flow.flow.counts["dropped_expired"] == 2
-    assert "letters are dropped: their time to live is over letters=2" in caplog.text
+    assert "messages are dropped: their time to live is over messages=2" in caplog.text
 
 
 def test_the_end_of_the_session_drops_what_waits(flow: Flow) -> None:
