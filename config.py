@@ -302,13 +302,13 @@ def _field_names(text: str) -> tuple[str, ...]:
 
 
 def _secret(text: str) -> str:
-    if len(text) < _LEAST_SECRET_CHARACTERS:
+    if len(text) < _MIN_SECRET_CHARACTERS:
         raise ValueError
     return text
 
 
 def _token(text: str) -> str:
-    if len(text) < _LEAST_TOKEN_CHARACTERS:
+    if len(text) < _MIN_TOKEN_CHARACTERS:
         raise ValueError
     return _header_value(text)
 
@@ -347,8 +347,8 @@ def _seconds(least: float, most: float) -> Callable[[str], float]:
     return parse
 
 
-_LEAST_SECRET_CHARACTERS = 32
-_LEAST_TOKEN_CHARACTERS = 16
+_MIN_SECRET_CHARACTERS = 32
+_MIN_TOKEN_CHARACTERS = 16
 _REQUIRED = ("DMS_URL", "JWT_ISSUER", "JWT_SECRET")
 
 # Fields whose name is not just the variable's in lower case: fields carry their unit.

@@ -22,8 +22,8 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 import config
 from lchook import cli, console, log_output
 from lchook.core import addresses
-from lchook.core.authentication import Doorkeeper
-from lchook.core.rate_limiter import Rates
+from lchook.core.authentication import Authenticator
+from lchook.core.rate_limiter import RateLimiter
 from lchook.core.tokens import CustomerTokens, Tokens
 from lchook.dms.client import DmsClient
 from lchook.engine.connections import Connections
@@ -36,7 +36,7 @@ from lchook.flows.retries import RetryingDms
 from lchook.flows.to_customer import ToCustomer
 from lchook.flows.to_dms import ToDms
 from lchook.logs import Log, set_up_logs
-from lchook.periodic_tasks import Ticker
+from lchook.periodic_tasks import PeriodicTasks
 from lchook.serving.aside import Aside
 from lchook.serving.crew import crew
 from lchook.serving.start import check_server
@@ -106,8 +106,8 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         size=settings.mailbox_size,
         aside=Aside() if under_gevent else in_a_thread,
     )
-    samples = console.Samples(metrics) if settings.console_token else None
-    on_answer = samples.dms_answered if samples else metrics.dms_seconds.observe
+    time_series = console.TimeSeries(metrics) if settings.console_token else None
+    on_answer = time_series.dms_answered if time_series else metrics.dms_seconds.observe
     retrying = RetryingDms(dms, budget_seconds=settings.retry_budget_seconds, on_answer=on_answer)
     to_dms = ToDms(
         retrying,
@@ -118,11 +118,11 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     )
     guard = EngineGuard(
         server,
-        packet_rates=Rates(settings.socket_rate),
-        connection_rates=Rates(settings.connection_rate),
+        packet_rates=RateLimiter(settings.socket_rate),
+        connection_rates=RateLimiter(settings.connection_rate),
         connect_timeout_seconds=settings.connect_timeout_seconds,
         refusal=lambda reason: ["serverError", FORWARDING_FAILED, {"status": "rejected", "error": reason}],
-        on_connection=lambda: ticker.start(),
+        on_connection=lambda: periodic_tasks.start(),
     )
 
     connections = Connections(server, guard)
@@ -134,7 +134,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         on_acknowledgement=metrics.acknowledgement_seconds.observe,
         soon=start_task if under_gevent else None,
     )
-    ticker = Ticker(start_task=server.start_background_task)
+    periodic_tasks = PeriodicTasks(start_task=server.start_background_task)
     bell = Bell(
         due=to_customer.due,
         elsewhere=to_customer.deliver_pending,
@@ -145,25 +145,25 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     store.open(bell, server.start_background_task)
 
     chat = Chat(
-        doorkeeper=_doorkeeper(settings),
+        authenticator=_authenticator(settings),
         to_dms=to_dms,
         to_customer=to_customer,
         connections=connections,
-        ticker=ticker,
-        customer_rates=Rates(settings.customer_rate),
+        periodic_tasks=periodic_tasks,
+        customer_rate_limiter=RateLimiter(settings.customer_rate),
         max_message_bytes=settings.max_message_bytes,
         forward_fields=settings.forward_fields,
         close=guard.close,
         unsent=guard.unsent,
         metrics=metrics,
     )
-    ticker.add(pings.tick)
-    ticker.add(guard.tick, chat.tick)
+    periodic_tasks.add(pings.tick)
+    periodic_tasks.add(guard.tick, chat.tick)
     # These wait for the store, maybe for seconds.
-    ticker.add(to_customer.tick)
-    ticker.add(to_dms.tick)
+    periodic_tasks.add(to_customer.tick)
+    periodic_tasks.add(to_dms.tick)
     socketio.on_namespace(chat)
-    hook = webhook.Webhook(settings, tokens, to_customer, ticker, metrics)
+    hook = webhook.Webhook(settings, tokens, to_customer, periodic_tasks, metrics)
     app.register_blueprint(webhook.create_blueprint(settings, hook))
     flask_socketio: Any = app.wsgi_app
     draining = Draining(flask_socketio.__call__, socketio=socketio, to_dms=to_dms, to_customer=to_customer, store=store)
@@ -177,14 +177,14 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         health.create_blueprint(store=store, draining=draining, metrics=metrics, metrics_token=settings.metrics_token)
     )
     _publish(metrics, store, chat, guard, to_dms, to_customer, retrying)
-    if samples is not None:
+    if time_series is not None:
         console.init_app(
             app,
             socketio,
             settings,
-            samples=samples,
+            time_series=time_series,
             metrics=metrics,
-            ticker=ticker,
+            periodic_tasks=periodic_tasks,
             chat=chat,
             to_dms=to_dms,
             to_customer=to_customer,
@@ -220,7 +220,7 @@ def _publish(
     metrics.add_counts("lch_dms_retries", "Further tries to post to DMS", "reason", lambda: {"not_taken": retrying.retries})
 
 
-def _doorkeeper(settings: config.Settings) -> Doorkeeper:
+def _authenticator(settings: config.Settings) -> Authenticator:
     tokens = None
     if settings.customer_token_secret:
         tokens = CustomerTokens(
@@ -228,7 +228,7 @@ def _doorkeeper(settings: config.Settings) -> Doorkeeper:
         )
     # All instances know this secret, and no client does.
     key = hashlib.sha256(b"ids of unnamed customers\n" + settings.jwt_secret.encode()).digest()
-    return Doorkeeper(tokens=tokens, anonymous=settings.anonymous_customers, key=key)
+    return Authenticator(tokens=tokens, anonymous=settings.anonymous_customers, key=key)
 
 
 class _Addresses:

@@ -113,12 +113,11 @@ class Log:
     def _write(
         self, level: int, event: LogEvent | str, fields: dict[str, Any], *, exc_info: bool | BaseException = False
     ) -> None:
+        text = event if isinstance(event, str) else event.text
         if isinstance(event, str):
-            event, text = _event_of(event), event
+            event = _event_of(event)
         elif event.named:
             text, fields = event.filled(fields)
-        else:
-            text = event.text
         if Log.history is not None and level > logging.DEBUG:
             Log.history.append(LogEntry(time.time(), _LEVELS[level].lower(), self._part, event, text, fields))
         if not self._logger.isEnabledFor(level):

@@ -14,7 +14,7 @@ log = Log(__name__)
 _SECONDS = 0.5
 
 
-class Ticker:
+class PeriodicTasks:
     """Calls functions twice a second, from the first `start` on."""
 
     def __init__(self, *, start_task: Callable[..., object]) -> None:

@@ -18,19 +18,19 @@ from lchook.console.events import Redactor
 from lchook.console.feed import Feed, Sources
 from lchook.console.history import History
 from lchook.console.namespace import NAMESPACE, ConsoleNamespace
-from lchook.console.samples import Samples, totals_of
+from lchook.console.time_series import TimeSeries, totals_of
 from lchook.engine.guard import EngineGuard
 from lchook.engine.ordered_events import OrderedSocketIO
 from lchook.flows.to_customer import ToCustomer
 from lchook.flows.to_dms import ToDms
 from lchook.logs import Log, Redacted
 from lchook.pages import add_shared_routes, client_script, page_headers
-from lchook.periodic_tasks import Ticker
+from lchook.periodic_tasks import PeriodicTasks
 from lchook.store import Store
 from lchook.web.chat import Chat
 from lchook.web.metrics import Metrics
 
-__all__ = ["Samples", "init_app"]
+__all__ = ["TimeSeries", "init_app"]
 
 # Of some 300 bytes each. A message leaves three or four.
 _EVENTS_KEPT = 5_000
@@ -41,9 +41,9 @@ def init_app(
     socketio: OrderedSocketIO,
     settings: Settings,
     *,
-    samples: Samples,
+    time_series: TimeSeries,
     metrics: Metrics,
-    ticker: Ticker,
+    periodic_tasks: PeriodicTasks,
     chat: Chat,
     to_dms: ToDms,
     to_customer: ToCustomer,
@@ -52,7 +52,7 @@ def init_app(
 ) -> None:
     """Add the page, its namespace and what they show to an application.
 
-    :param samples: already told of DMS's answers.
+    :param time_series: already told of DMS's answers.
     """
     history = Log.history = History(_EVENTS_KEPT)
 
@@ -63,8 +63,8 @@ def init_app(
     def emit(sid: str, event: str, data: dict[str, Any]) -> None:
         socketio.server.emit(event, data, to=sid, namespace=NAMESPACE)
 
-    samples.reads(totals)
-    ticker.add(samples.tick)
+    time_series.reads(totals)
+    periodic_tasks.add(time_series.tick)
     feed = Feed(
         Sources(
             connections=chat.sockets,
@@ -74,7 +74,7 @@ def init_app(
             whereabouts=to_customer.whereabouts,
             store=store,
         ),
-        samples=samples,
+        time_series=time_series,
         history=history,
         redactor=Redactor(_secrets(settings)),
         about={"instance": f"{socket.gethostname()}:{os.getpid()}", "text": Redacted.shown},
@@ -83,7 +83,7 @@ def init_app(
         close=lambda sid: guard.close(sid, NAMESPACE),
         start_task=socketio.server.start_background_task,
     )
-    socketio.on_namespace(ConsoleNamespace(feed, token=settings.console_token, ticker=ticker))
+    socketio.on_namespace(ConsoleNamespace(feed, token=settings.console_token, periodic_tasks=periodic_tasks))
     app.extensions["lch_console"] = feed
     app.register_blueprint(_blueprint())
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from lchook.console.events import Filter, Redactor, latest
 from lchook.console.history import History
-from lchook.console.samples import EVERY_SECONDS, Samples
+from lchook.console.time_series import EVERY_SECONDS, TimeSeries
 from lchook.core import events
 from lchook.logs import Log
 from lchook.store import Store, StoreError
@@ -22,11 +22,11 @@ log = Log("lchook.console")
 
 _SECONDS = 0.5
 # In one go. Of more, consoles get the latest and the word that some are missing: they then ask for what they want.
-_MOST_EVENTS = 100
-_MOST_EVENTS_AT_FIRST = 200
-_MOST_WAITING = 50
+_MAX_EVENTS = 100
+_MAX_EVENTS_AT_FIRST = 200
+_MAX_WAITING = 50
 # A console that does not read them is closed. It comes back when it can, and gets all anew.
-_MOST_UNSENT_CHARACTERS = 1_000_000
+_MAX_UNSENT_CHARACTERS = 1_000_000
 # A store with very many letters may take long to count them: of its time, no more than this part is for consoles.
 _STORE_SHARE = 0.02
 
@@ -51,7 +51,7 @@ class Feed:
         self,
         sources: Sources,
         *,
-        samples: Samples,
+        time_series: TimeSeries,
         history: History,
         redactor: Redactor,
         about: dict[str, Any],
@@ -64,7 +64,7 @@ class Feed:
         :param emit: (socket, event, data). :param unsent: how many characters wait to be sent to a socket.
         """
         self._sources = sources
-        self._samples = samples
+        self._time_series = time_series
         self._history = history
         self._redactor = redactor
         self._about = about
@@ -90,14 +90,14 @@ class Feed:
             start, self.is_running = not self.is_running, True
             if start:
                 self._told = self._history.latest
-                self._told_sample_at = self._samples.rows[-1].at if self._samples.rows else 0
+                self._told_sample_at = self._time_series.rows[-1].at if self._time_series.rows else 0
                 self._now, self._waiting, self._next_look_at_store = {}, {}, 0.0
         state = {
             "about": self._about,
-            "samples": list(self._samples.rows),
+            "samples": list(self._time_series.rows),
             "now": self._now,
             "waiting": self._waiting,
-            **self.find(Filter(), _MOST_EVENTS_AT_FIRST),
+            **self.find(Filter(), _MAX_EVENTS_AT_FIRST),
         }
         self._emit(sid, "state", state)
         if start:
@@ -131,7 +131,7 @@ class Feed:
         if not news:
             return
         for sid in list(self._sids):
-            if self._unsent(sid) > _MOST_UNSENT_CHARACTERS:
+            if self._unsent(sid) > _MAX_UNSENT_CHARACTERS:
                 log.warning(events.CONSOLE_NOT_READING, socket=sid)
                 self.leave(sid)
                 self._close(sid)
@@ -144,7 +144,7 @@ class Feed:
         first, entries = self._history.all()
         after, self._told = self._told, first + len(entries) - 1
         new = entries[max(0, after + 1 - first) :]
-        newest, _ = latest(self._told + 1 - len(new), new, Filter(), self._redactor, _MOST_EVENTS)
+        newest, _ = latest(self._told + 1 - len(new), new, Filter(), self._redactor, _MAX_EVENTS)
         return {"events": newest, "missing": self._told - after - len(newest), "number": self._told}
 
     def _news_of_figures(self) -> dict[str, Any]:
@@ -157,7 +157,7 @@ class Feed:
         }
         if now != self._now:
             self._now = news["now"] = now
-        rows = self._samples.after(self._told_sample_at)
+        rows = self._time_series.after(self._told_sample_at)
         if rows:
             self._told_sample_at = rows[-1].at
             return {**news, "samples": rows}
@@ -170,7 +170,7 @@ class Feed:
             return {}
         try:
             waiting = self._sources.store.waiting()
-            customers = self._sources.store.waiting_customers(_MOST_WAITING) if waiting.letters else []
+            customers = self._sources.store.waiting_customers(_MAX_WAITING) if waiting.letters else []
         except StoreError:
             # The log says so wherever a message meets it.
             news: dict[str, Any] = {"error": "the store does not answer"}

@@ -15,10 +15,10 @@ from lchook.console.events import Filter
 from lchook.console.feed import Feed
 from lchook.core import events
 from lchook.core.addresses import network
-from lchook.core.rate_limiter import Rates
+from lchook.core.rate_limiter import RateLimiter
 from lchook.engine.ordered_events import Acknowledge, OrderedNamespace
 from lchook.logs import Log
-from lchook.periodic_tasks import Ticker
+from lchook.periodic_tasks import PeriodicTasks
 
 log = Log("lchook.console")
 
@@ -27,19 +27,19 @@ NAMESPACE = "/console"
 _ATTEMPTS_PER_SECOND = 1.0
 # A question costs a look through all events that are remembered.
 _QUESTIONS_PER_SECOND = 2.0
-_MOST_EVENTS = 500
+_MAX_EVENTS = 500
 
 
 class ConsoleNamespace(OrderedNamespace):
     """Lets operators in and answers them."""
 
-    def __init__(self, feed: Feed, *, token: str, ticker: Ticker) -> None:
+    def __init__(self, feed: Feed, *, token: str, periodic_tasks: PeriodicTasks) -> None:
         super().__init__(NAMESPACE)
         self._feed = feed
         self._token = token.encode()
-        self._ticker = ticker
-        self._attempts = Rates(_ATTEMPTS_PER_SECOND)
-        self._questions = Rates(_QUESTIONS_PER_SECOND)
+        self._periodic_tasks = periodic_tasks
+        self._attempts = RateLimiter(_ATTEMPTS_PER_SECOND)
+        self._questions = RateLimiter(_QUESTIONS_PER_SECOND)
 
     def connected(self, sid: str, environ: dict[str, Any], auth: Any) -> None:
         address = environ.get("REMOTE_ADDR") or ""
@@ -53,7 +53,7 @@ class ConsoleNamespace(OrderedNamespace):
             log.warning(events.CONSOLE_REFUSED, address=address)
             raise Refused("this is not the token: compare it with CONSOLE_TOKEN")
         self._attempts.forget(network(address))
-        self._ticker.start()
+        self._periodic_tasks.start()
         log.info(events.CONSOLE_CONNECTED, address=address, socket=sid)
 
     def ready(self, sid: str) -> None:
@@ -70,4 +70,4 @@ class ConsoleNamespace(OrderedNamespace):
         elif not self._questions.allows(sid):
             acknowledge({"error": "too many questions: ask again in a second"})
         else:
-            acknowledge(self._feed.find(Filter.from_client(args[0] if args else None), _MOST_EVENTS))
+            acknowledge(self._feed.find(Filter.from_client(args[0] if args else None), _MAX_EVENTS))

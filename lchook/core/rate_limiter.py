@@ -10,7 +10,7 @@ _BURST_SECONDS = 10.0
 _TIDY_EVERY = 10_000
 
 
-class Rates:
+class RateLimiter:
     """A rate for each of many keys (the generic cell rate algorithm: one number a key)."""
 
     def __init__(self, per_second: float, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -40,3 +40,7 @@ class Rates:
     def forget(self, key: Hashable) -> None:
         """The key will not come again."""
         self._free_at.pop(key, None)
+
+
+# The old name, until nobody imports it.
+Rates = RateLimiter

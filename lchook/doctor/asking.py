@@ -13,8 +13,8 @@ from lchook.doctor.findings import within
 # How `GET /webhook` begins where LCH answers.
 HERE = "LCH's webhook is here."
 WEBHOOK_PATH = "/webhook"
-CONNECT_SECONDS, _READ_SECONDS, MOST_SECONDS = 5.0, 10.0, 30.0
-_MOST_BYTES = 2048
+CONNECT_SECONDS, _READ_SECONDS, MAX_SECONDS = 5.0, 10.0, 30.0
+_MAX_BYTES = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +42,13 @@ def ask_hook(
                 method, url, data=body, headers=headers, timeout=timeout, allow_redirects=False, stream=True
             ) as response:
                 try:
-                    start = response.raw.read(_MOST_BYTES, decode_content=True)
+                    start = response.raw.read(_MAX_BYTES, decode_content=True)
                 except HTTPError as error:
                     raise OSError("the answer breaks off") from error
                 text = start.decode("utf-8", "replace")
                 return Answer(response.status_code, text, response.headers.get("Location", ""))
 
-    return within(MOST_SECONDS, ask)
+    return within(MAX_SECONDS, ask)
 
 
 def why(error: BaseException) -> str:

@@ -16,15 +16,15 @@ from socketio.exceptions import ConnectionRefusedError as Refused
 
 from lchook.core import events
 from lchook.core.addresses import is_this_machine
-from lchook.core.authentication import Doorkeeper, Identity, RefusedError
+from lchook.core.authentication import Authenticator, Identity, RefusedError
 from lchook.core.messages import END_OF_SESSION, MessageError, MessageToDms, dms_from_client
-from lchook.core.rate_limiter import Rates
+from lchook.core.rate_limiter import RateLimiter
 from lchook.engine.connections import Connections
 from lchook.engine.ordered_events import Acknowledge, OrderedNamespace
 from lchook.flows.to_customer import ToCustomer
 from lchook.flows.to_dms import Outcome, ToDms
 from lchook.logs import Log, Redacted
-from lchook.periodic_tasks import Ticker
+from lchook.periodic_tasks import PeriodicTasks
 from lchook.web.metrics import Metrics, type_label
 
 log = Log(__name__)
@@ -32,12 +32,12 @@ log = Log(__name__)
 # Clients compare with exactly this text.
 FORWARDING_FAILED = "Error forwarding request to external API"
 # One page may show a few customers (a person changes roles in a demo), not hundreds.
-_MOST_CUSTOMERS = 50
+_MAX_CUSTOMERS = 50
 # A client that has itself sent things and does not read them must not fill the memory: no echo while so many characters
 # wait to be sent to it.
-_MOST_UNSENT_CHARACTERS = 250_000
+_MAX_UNSENT_CHARACTERS = 250_000
 # Names come from outside: so many are logged.
-_MOST_TOLD_IGNORED = 100
+_MAX_TOLD_IGNORED = 100
 # python-engineio's reason where a ping was not answered in time.
 _DEAD = "ping timeout"
 _LONG_AGO_SECONDS = 1e9
@@ -57,12 +57,12 @@ class Chat(OrderedNamespace):
     def __init__(
         self,
         *,
-        doorkeeper: Doorkeeper,
+        authenticator: Authenticator,
         to_dms: ToDms,
         to_customer: ToCustomer,
         connections: Connections,
-        ticker: Ticker,
-        customer_rates: Rates,
+        periodic_tasks: PeriodicTasks,
+        customer_rate_limiter: RateLimiter,
         max_message_bytes: int,
         forward_fields: Sequence[str],
         close: Callable[[str], None],
@@ -74,12 +74,12 @@ class Chat(OrderedNamespace):
         :param unsent: how many characters wait to be sent to a socket.
         """
         super().__init__("/")
-        self._doorkeeper = doorkeeper
+        self._authenticator = authenticator
         self._to_dms = to_dms
         self._to_customer = to_customer
         self._connections = connections
-        self._ticker = ticker
-        self._customer_rates = customer_rates
+        self._periodic_tasks = periodic_tasks
+        self._customer_rate_limiter = customer_rate_limiter
         self._max_message_bytes = max_message_bytes
         self._forward_fields = forward_fields
         self._close = close
@@ -97,11 +97,11 @@ class Chat(OrderedNamespace):
 
     def connected(self, sid: str, environ: dict[str, Any], auth: Any) -> None:
         """A client is there. Who it is, it says with its first message, or now (`auth`)."""
-        self._ticker.start()
+        self._periodic_tasks.start()
         address = environ.get("REMOTE_ADDR") or ""
         try:
             browser = environ.get("HTTP_USER_AGENT") or ""
-            identity = self._doorkeeper.identify(
+            identity = self._authenticator.identify(
                 auth, address=address, browser=browser, this_machine=is_this_machine(environ)
             )
         except RefusedError as error:
@@ -134,7 +134,7 @@ class Chat(OrderedNamespace):
             self._client_message(sid, args, acknowledge)
         elif event == "serverMessage":
             # The Node program sends these back, and its clients may rely on it.
-            if self._unsent(sid) > _MOST_UNSENT_CHARACTERS:
+            if self._unsent(sid) > _MAX_UNSENT_CHARACTERS:
                 acknowledge(Outcome("rejected", error="too many echoes are waiting: read them first").as_dict())
                 return
             self._emit(sid, "serverMessage", *args)
@@ -175,7 +175,7 @@ class Chat(OrderedNamespace):
             message = dms_from_client(
                 args[0] if args else None,
                 max_bytes=self._max_message_bytes,
-                speaker=lambda claimed: self._speaker(sid, claimed),
+                resolve_customer=lambda claimed: self._resolve_customer(sid, claimed),
                 forward_fields=self._forward_fields,
             )
         except MessageError as error:
@@ -207,31 +207,32 @@ class Chat(OrderedNamespace):
 
     def _tell_ignored(self, message: MessageToDms) -> None:
         for name in message.ignored:
-            if name not in self._told_ignored and len(self._told_ignored) < _MOST_TOLD_IGNORED:
+            if name not in self._told_ignored and len(self._told_ignored) < _MAX_TOLD_IGNORED:
                 self._told_ignored.add(name)
                 log.warning(events.FIELD_IGNORED, field=name, type=message.type)
 
-    def _speaker(self, sid: str, claimed: str) -> str:
+    def _resolve_customer(self, sid: str, claimed: str) -> str:
         """The customer for whom this socket speaks when it claims an id."""
         known = self._sockets.get(sid)
         if known is None:
             raise MessageError("this connection is closed")
         if known.identity.expires_at is not None and self._clock() >= known.identity.expires_at:
             raise MessageError("this connection's token has expired: connect again with a new one")
-        customer_id = known.identity.speaker(claimed)
+        customer_id = known.identity.resolve_customer(claimed)
         if customer_id not in known.customers:
-            if len(known.customers) >= _MOST_CUSTOMERS:
-                raise MessageError(f"one connection may speak for at most {_MOST_CUSTOMERS} customers")
+            if len(known.customers) >= _MAX_CUSTOMERS:
+                raise MessageError(f"one connection may speak for at most {_MAX_CUSTOMERS} customers")
             known.customers.add(customer_id)
-            if not claimed and not known.identity.unnamed_id_lasts and not self._has_warned_of_hidden_addresses:
+            if not claimed and not known.identity.anonymous_id_lasts and not self._has_warned_of_hidden_addresses:
                 self._has_warned_of_hidden_addresses = True
                 log.warning(
                     events.ADDRESSES_HIDDEN,
                     socket=sid,
                 )
-        if not self._customer_rates.allows(customer_id):
+        if not self._customer_rate_limiter.allows(customer_id):
             self.counts["messages_too_many"] += 1
-            raise MessageError(f"too many messages: at most {self._customer_rates.per_second:g} a second, more in bursts")
+            per_second = self._customer_rate_limiter.per_second
+            raise MessageError(f"too many messages: at most {per_second:g} a second, more in bursts")
         return customer_id
 
     def _emit(self, sid: str, event: str, *args: Any) -> None:

@@ -22,7 +22,7 @@ from lchook.store import Store
 log = Log(__name__)
 
 # For messages under way to DMS. gunicorn's graceful_timeout is 20 s, a platform's patience often 30 s.
-_MOST_SECONDS = 16.0
+_MAX_SECONDS = 16.0
 # For acknowledgements of messages. They are kept, so this only saves sending some of them twice.
 _ACKNOWLEDGEMENT_SECONDS = 2.0
 _REFUSAL = json.dumps({"error": "this instance is stopping: try again"}).encode()
@@ -59,7 +59,7 @@ class Draining:
         self.stopping = True
         self._to_dms.stop()
         started = time.monotonic()
-        while (seconds := time.monotonic() - started) < _MOST_SECONDS:
+        while (seconds := time.monotonic() - started) < _MAX_SECONDS:
             waits_for_acknowledgements = seconds < _ACKNOWLEDGEMENT_SECONDS and self._to_customer.unacknowledged() > 0
             if self._to_dms.under_way() == 0 and not waits_for_acknowledgements:
                 break

@@ -12,7 +12,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed, NotFound
 
 from lchook.core import events
-from lchook.core.rate_limiter import Rates
+from lchook.core.rate_limiter import RateLimiter
 from lchook.logs import Log
 from lchook.pages.front import front_page
 from lchook.web import webhook
@@ -28,7 +28,7 @@ _ADDRESSES = f"DMS posts to {webhook.PATH}, chat clients connect to /socket.io/.
 
 def register(app: Flask, metrics: Metrics) -> None:
     """Answer errors, and what no route answers. A route for `/`, whoever adds it, comes before the page."""
-    rates = Rates(_LINES_PER_SECOND)
+    rates = RateLimiter(_LINES_PER_SECOND)
 
     def answer(error: Exception) -> Response:
         if not isinstance(error, HTTPException):

@@ -20,7 +20,7 @@ from lchook.core.messages import MessageError, customer_from_dms
 from lchook.core.tokens import TokenError, Tokens
 from lchook.flows.to_customer import ToCustomer
 from lchook.logs import Log, Redacted
-from lchook.periodic_tasks import Ticker
+from lchook.periodic_tasks import PeriodicTasks
 from lchook.store import StoreError
 from lchook.web.metrics import Metrics, type_label
 
@@ -38,13 +38,13 @@ class Webhook:
     """What becomes of a post, whoever took it in."""
 
     def __init__(
-        self, settings: Settings, tokens: Tokens, to_customer: ToCustomer, ticker: Ticker, metrics: Metrics
+        self, settings: Settings, tokens: Tokens, to_customer: ToCustomer, periodic_tasks: PeriodicTasks, metrics: Metrics
     ) -> None:
         self.max_bytes = settings.max_message_bytes
         self._needs_token = settings.webhook_auth == "required"
         self._tokens = tokens
         self._to_customer = to_customer
-        self._ticker = ticker
+        self._periodic_tasks = periodic_tasks
         self._metrics = metrics
 
     def receive(
@@ -66,7 +66,7 @@ class Webhook:
         try:
             if self._needs_token:
                 self._tokens.verify_authorization(authorization)
-            self._ticker.start()
+            self._periodic_tasks.start()
             body = read()
             if body is None or len(body) > self.max_bytes:
                 return self._answer(413, message_type, f"the body is larger than {self.max_bytes} bytes.")

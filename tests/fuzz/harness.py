@@ -34,7 +34,7 @@ BATCH = 500
 # For a message of the bystander's to come back, on two busy cores.
 BYSTANDER_SECONDS = 5.0
 # Connections that are begun and left, at most so many at a time.
-MOST_LEFT_OPEN = 200
+MAX_LEFT_OPEN = 200
 
 
 @dataclass
@@ -194,7 +194,7 @@ class Fuzzer:
 
     def _keep(self, connection: Connection) -> None:
         self._left_open.append(connection)
-        if len(self._left_open) > MOST_LEFT_OPEN:
+        if len(self._left_open) > MAX_LEFT_OPEN:
             self._left_open.pop(self._random.randrange(len(self._left_open))).close()
 
 

@@ -11,7 +11,7 @@ import pytest
 from lchook.console.events import Filter, Redactor
 from lchook.console.feed import Feed, Sources
 from lchook.console.history import History
-from lchook.console.samples import Samples
+from lchook.console.time_series import TimeSeries
 from lchook.core import events
 from lchook.logs import LogEntry
 from lchook.store import StoreError, Waiting, WaitingCustomer
@@ -54,7 +54,7 @@ class World:
         )
         self.feed = Feed(
             sources,
-            samples=Samples(Metrics()),
+            time_series=TimeSeries(Metrics()),
             history=self.history,
             redactor=Redactor([]),
             about={"instance": "here"},

@@ -4,7 +4,7 @@ import { byId, element } from "../shared/dom.js";
 import { clock, count, details, FLOWS, messageName } from "./format.js";
 import { seldom } from "./seldom.js";
 
-const MOST_ROWS = 300;
+const MAX_ROWS = 300;
 const LEVELS = ["info", "warning", "error"];
 const TYPING_MS = 250;
 // Between looks because of missing events. The hook allows a console two questions a second.
@@ -84,7 +84,7 @@ export class Events {
     if (!wanted.length) return;
     const rows = byId("events");
     rows.prepend(...wanted.reverse().map((event) => this.row(event)));
-    while (rows.children.length > MOST_ROWS) rows.lastChild.remove();
+    while (rows.children.length > MAX_ROWS) rows.lastChild.remove();
     byId("events-nothing").hidden = true;
   }
 
@@ -112,7 +112,7 @@ export class Events {
   }
 
   show(events) {
-    byId("events").replaceChildren(...events.slice(-MOST_ROWS).reverse().map((event) => this.row(event)));
+    byId("events").replaceChildren(...events.slice(-MAX_ROWS).reverse().map((event) => this.row(event)));
     byId("events-nothing").hidden = events.length > 0;
     this.note();
   }

@@ -5,7 +5,7 @@ import { detailsOf, isWanted, LOOK_AGAIN_MS } from "./events.js";
 import { clock, count, duration, FLOWS, messageName } from "./format.js";
 import { seldom } from "./seldom.js";
 
-const MOST_EVENTS = 500;
+const MAX_EVENTS = 500;
 const STATES = { under_way: "under way", done: "done", held: "waiting", lost: "failed" };
 
 /**
@@ -96,7 +96,7 @@ export class Story {
     const latest = this.events.at(-1)?.n ?? 0;
     const wanted = events.filter((event) => event.n > latest && isWanted(event, this.filter));
     if (!wanted.length) return;
-    this.events = [...this.events, ...wanted].slice(-MOST_EVENTS);
+    this.events = [...this.events, ...wanted].slice(-MAX_EVENTS);
     this.show();
   }
 

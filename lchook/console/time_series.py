@@ -12,7 +12,7 @@ from lchook.web.metrics import Metrics
 EVERY_SECONDS = 2.0
 KEPT = 300
 # Of a busy hook's answers, the latest say enough.
-_MOST_ANSWERS = 2_000
+_MAX_ANSWERS = 2_000
 # Of what becomes of letters. That a customer leaves is none.
 _FAILURES = frozenset({"acknowledgement_timeout", "dropped_expired", "dropped_mailbox_full"})
 
@@ -41,7 +41,7 @@ class Totals(NamedTuple):
     failures: int = 0
 
 
-class Samples:
+class TimeSeries:
     """The rows of the last ten minutes. `tick` is called by the process's clock."""
 
     def __init__(
@@ -50,7 +50,7 @@ class Samples:
         self._metrics = metrics
         self._clock = clock
         self._wall_clock = wall_clock
-        self._answers: deque[float] = deque(maxlen=_MOST_ANSWERS)
+        self._answers: deque[float] = deque(maxlen=_MAX_ANSWERS)
         self._sampled_at: float | None = None
         self._before = Totals()
         self._read: Callable[[], tuple[int, int, Totals]] = lambda: (0, 0, Totals())
@@ -74,7 +74,7 @@ class Samples:
         if self._sampled_at is not None:
             seconds = now - self._sampled_at
             before = self._before
-            answers, self._answers = self._answers, deque(maxlen=_MOST_ANSWERS)
+            answers, self._answers = self._answers, deque(maxlen=_MAX_ANSWERS)
             times = sorted(answers)
             row = Sample(
                 at=round(self._wall_clock() * 1000),
