@@ -212,7 +212,7 @@ def _publish(
     metrics.add_gauge("lch_connections", "Clients connected", chat.sockets)
     metrics.add_gauge("lch_customers", "Customers who are here", to_customer.customers)
     metrics.add_gauge("lch_messages_under_way", "Messages to DMS without an outcome yet", to_dms.under_way)
-    metrics.add_gauge("lch_letters_unacknowledged", "Messages sent and not acknowledged yet", to_customer.unacknowledged)
+    metrics.add_gauge("lch_messages_unacknowledged", "Messages sent and not acknowledged yet", to_customer.unacknowledged)
     metrics.add_counts("lch_deliveries", "What became of messages to customers", "outcome", lambda: to_customer.counts)
     metrics.add_counts("lch_clients", "What happened to connections and their messages", "event", lambda: chat.counts)
     metrics.add_counts("lch_refusals", "What was refused below Socket.IO's events", "reason", lambda: guard.counts)

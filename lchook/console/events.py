@@ -94,6 +94,7 @@ def shown(number: int, entry: LogEntry, redactor: Redactor) -> dict[str, Any]:
         "at": round(entry.at * 1000, 1),
         "level": entry.level,
         "part": entry.part,
+        "id": entry.event.id,
         "text": redactor.hide(entry.text),
         "flow": entry.event.flow,
         "outcome": entry.event.outcome,

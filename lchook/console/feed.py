@@ -27,7 +27,7 @@ _MAX_EVENTS_AT_FIRST = 200
 _MAX_WAITING = 50
 # A console that does not read them is closed. It comes back when it can, and gets all anew.
 _MAX_UNSENT_CHARACTERS = 1_000_000
-# A store with very many letters may take long to count them: of its time, no more than this part is for consoles.
+# A store with very many messages may take long to count them: of its time, no more than this part is for consoles.
 _STORE_SHARE = 0.02
 
 
@@ -39,7 +39,7 @@ class Sources:
     customers: Callable[[], int]
     under_way: Callable[[], int]
     on_the_way: Callable[[], int]
-    # Is the customer here, and how many letters are on their way to them?
+    # Is the customer here, and how many messages are in flight to them?
     whereabouts: Callable[[str], tuple[bool, int]]
     store: Store
 
@@ -176,7 +176,7 @@ class Feed:
             news: dict[str, Any] = {"error": "the store does not answer"}
         else:
             news = {
-                "letters": waiting.letters,
+                "messages": waiting.letters,
                 "customers": waiting.customers,
                 "oldest_seconds": round(waiting.oldest_seconds, 1),
                 "list": [

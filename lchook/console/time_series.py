@@ -13,7 +13,7 @@ EVERY_SECONDS = 2.0
 KEPT = 300
 # Of a busy hook's answers, the latest say enough.
 _MAX_ANSWERS = 2_000
-# Of what becomes of letters. That a customer leaves is none.
+# Of what becomes of messages. That a customer leaves is none.
 _FAILURES = frozenset({"acknowledgement_timeout", "dropped_expired", "dropped_mailbox_full"})
 
 
@@ -99,7 +99,7 @@ def totals_of(to_dms: Mapping[Any, int], webhooks: Mapping[Any, int], deliveries
     """Counts for the plots from the parts' own.
 
     :param to_dms: (type, outcome) → messages. :param webhooks: (type, HTTP status) → webhooks.
-    :param deliveries: what became of letters, by words.
+    :param deliveries: what became of messages, by words.
     """
     messages, posts = list(to_dms.items()), list(webhooks.items())
     failures = (

@@ -73,9 +73,9 @@ def _keep_and_remove(settings: Settings, folder: Path) -> float:
     try:
         store.put(nobody, text, None)
         try:
-            letters = store.fetch(nobody, 0, 10).letters
-            store.remove([Removal(nobody, [letter.number for letter in letters], last=True)])
-            if [letter.text for letter in letters] != [text] or store.fetch(nobody, 0, 10).letters:
+            messages = store.fetch(nobody, 0, 10).letters
+            store.remove([Removal(nobody, [message.number for message in messages], last=True)])
+            if [message.text for message in messages] != [text] or store.fetch(nobody, 0, 10).letters:
                 raise StoreError("it does not give back what it was given")
         finally:
             store.clear(nobody)

@@ -414,7 +414,7 @@ class ToCustomer:
         except StoreError as error:
             log.error(events.FETCH_FAILED, customer=customer_id, reason=error)
             return Session.fetch_failed
-        messages = [Message(letter.number, letter.text) for letter in fetched.letters]
+        messages = [Message(stored.number, stored.text) for stored in fetched.letters]
         return lambda session: session.fetched(messages, fetched.state, is_weak=fetched.weakly)
 
     def _claim(self, customer_id: str, claim: Claim) -> Step:

@@ -27,7 +27,7 @@ SETTINGS = {
     "PING_INTERVAL": "2",
     "PING_TIMEOUT": "2",
     "CONNECT_TIMEOUT": "2",
-    # Letters for customers who do not come would fill memory, as they should.
+    # Messages for customers who do not come would fill memory, as they should.
     "MAILBOX_SIZE": "20",
 }
 BATCH = 500

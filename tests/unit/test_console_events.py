@@ -96,6 +96,7 @@ def test_an_event_is_shown_by_name_number_and_meaning() -> None:
         "at": 1_700_000_000_123.4,
         "level": "info",
         "part": "to_dms",
+        "id": "sent_to_dms",
         "text": "to DMS: sent",
         "flow": "to_dms",
         "outcome": "done",

@@ -141,7 +141,7 @@ def test_figures_and_what_waits_are_told_when_they_change(world: World) -> None:
     wait_until(lambda: len(world.of("a", "waiting")) == 2, "what waits")
     assert world.of("a", "now")[-1] == {"connections": 5, "customers": 4, "under_way": 1, "on_the_way": 2}
     assert world.of("a", "waiting")[-1] == {
-        "letters": 3,
+        "messages": 3,
         "customers": 1,
         "oldest_seconds": 12.3,
         "list": [["c1", 3, 12.3, True, 2]],

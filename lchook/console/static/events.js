@@ -2,7 +2,7 @@
 
 import { byId, element } from "../shared/dom.js";
 import { clock, count, details, FLOWS, messageName } from "./format.js";
-import { seldom } from "./seldom.js";
+import { throttle } from "./throttle.js";
 
 const MAX_ROWS = 300;
 const LEVELS = ["info", "warning", "error"];
@@ -18,7 +18,7 @@ export function isWanted(event, { customer = "", exact = false, flow = "", outco
   return (!flow || event.flow === flow) && (!outcome || event.outcome === outcome);
 }
 
-/** A customer's id, to press for their story. The one without a name has quotes. */
+/** A customer's id, to press for their timeline. The one without a name has quotes. */
 export function customerButton(customer, open) {
   return element("button", { type: "button", class: "who", title: customer, onclick: () => open(customer) }, customer === "" ? "(no name)" : customer);
 }
@@ -29,7 +29,7 @@ export function detailsOf(event) {
 }
 
 export class Events {
-  /** `ask(filter)` gives the latest events that are wanted; `open(customer)` shows their story. */
+  /** `ask(filter)` gives the latest events that are wanted; `open(customer)` shows their timeline. */
   constructor({ ask, open }) {
     this.ask = ask;
     this.open = open;
@@ -38,7 +38,7 @@ export class Events {
     this.missed = 0;
     this.latest = 0;
     this.question = 0;
-    this.lookAgain = seldom(() => this.look(), LOOK_AGAIN_MS);
+    this.lookAgain = throttle(() => this.look(), LOOK_AGAIN_MS);
     for (const button of byId("flow").children) {
       button.addEventListener("click", () => {
         for (const other of byId("flow").children) other.setAttribute("aria-pressed", String(other === button));
