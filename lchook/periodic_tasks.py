@@ -1,4 +1,4 @@
-"""The process's clock: calls what has to look after things now and then."""
+"""Functions that are called twice a second, as long as the process runs."""
 
 from __future__ import annotations
 

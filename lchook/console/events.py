@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from lchook.core.events import Flow, Outcome
+from lchook.core.events import EventOutcome, Flow
 from lchook.logs import LogEntry
 
 FLOWS: tuple[str, ...] = get_args(Flow)
-OUTCOMES: tuple[str, ...] = get_args(Outcome)
+OUTCOMES: tuple[str, ...] = get_args(EventOutcome)
 LEVELS = ("info", "warning", "error")
 
 # What looks like a JWT is one.

@@ -1,4 +1,4 @@
-"""Figures of the last minutes, for the console's plots: one small row every two seconds. No I/O."""
+"""Time series of the last ten minutes, for the console's plots: one row every two seconds. No I/O."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EVERY_SECONDS = 2.0
 KEPT = 300
 # Of a busy hook's answers, the latest say enough.
 _MAX_ANSWERS = 2_000
-# Of what becomes of messages. That a customer leaves is none.
+# Outcomes of messages that count as failures. That a customer leaves is none.
 _FAILURES = frozenset({"acknowledgement_timeout", "dropped_expired", "dropped_mailbox_full"})
 
 
@@ -42,7 +42,7 @@ class Totals(NamedTuple):
 
 
 class TimeSeries:
-    """The rows of the last ten minutes. `tick` is called by the process's clock."""
+    """The rows of the last ten minutes. `tick` is a periodic task."""
 
     def __init__(
         self, metrics: Metrics, *, clock: Callable[[], float] = time.monotonic, wall_clock: Callable[[], float] = time.time

@@ -1,7 +1,7 @@
 """Who may speak on a socket, and as whom. No I/O, no state.
 
 With customer tokens a socket speaks for the token's customer and nobody else. Without, the client is believed, as it was by
-the Node program. A customer without a name (`customer_id: ""`) gets an id of their own, unless configured otherwise.
+the Node program. An anonymous customer (`customer_id: ""`) gets an id of their own, unless configured otherwise.
 """
 
 from __future__ import annotations
@@ -59,10 +59,10 @@ class Identity:
 
 
 class Authenticator:
-    """Tells a connecting socket's identity."""
+    """Establishes the identity of a connecting socket."""
 
     def __init__(self, *, tokens: CustomerTokens | None, anonymous: Anonymous, key: bytes) -> None:
-        """:param key: a secret that all instances share; makes the ids of unnamed customers unguessable."""
+        """:param key: a secret that all instances share; makes the ids of anonymous customers unguessable."""
         self._tokens = tokens
         self._anonymous = anonymous
         self._key = key
@@ -93,7 +93,7 @@ class Authenticator:
         anonymous_id = self._anonymous_id(session if has_session else None, known_address, browser)
         customer_id = customer_key(fields.get("customer_id"))
         if customer_id == "":
-            # Only a session tells one unnamed customer from another for sure, so only with one is there something to resume.
+            # Only a session tells one anonymous customer from another for sure: without one there is nothing to resume.
             customer_id = anonymous_id if has_session and self._anonymous == "isolate" else None
         return Identity(customer_id, anonymous_id, anonymous_id_lasts=has_session or known_address is not None)
 

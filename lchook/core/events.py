@@ -1,7 +1,7 @@
 """Every event that LCH logs: its id, its text, the flow it belongs to, and how a message stands after it.
 
-The log, the console, docs/troubleshooting.md and tests read this. Ids stay; texts may be bettered, with the documentation.
-Which level an event has is said where it is logged. The doctor and the sandbox have words of their own.
+The log, the console, docs/troubleshooting.md and tests read this. Ids are stable; texts may change, together with the
+documentation. The level of an event is set where it is logged. The doctor and the sandbox have words of their own.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from typing import Any, Literal
 Flow = Literal["to_dms", "to_customer", "connections", "other"]
 # `under_way`: a message has come in, or has been sent. `done`: its peer has it. `held`: it waits. `lost`: it failed, was
 # refused or dropped.
-Outcome = Literal["under_way", "done", "held", "lost", "none"]
+EventOutcome = Literal["under_way", "done", "held", "lost", "none"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LogEvent:
     """A kind of line in the log. The text may name fields, as `str.format` does: they are shown there and nowhere else.
 
-    An event whose text names fields is told of rarely: to fill it costs a few microseconds.
+    To fill such a text costs some microseconds: frequent events have none.
     """
 
     id: str
     text: str
     flow: Flow
-    outcome: Outcome = "none"
+    outcome: EventOutcome = "none"
     # The fields that the text names.
     named: frozenset[str] = field(init=False)
 

@@ -11,7 +11,7 @@ _TIDY_EVERY = 10_000
 
 
 class RateLimiter:
-    """A rate for each of many keys (the generic cell rate algorithm: one number a key)."""
+    """Limits the rate of each of many keys (the generic cell rate algorithm: one number a key)."""
 
     def __init__(self, per_second: float, *, clock: Callable[[], float] = time.monotonic) -> None:
         """:param per_second: 0 for no limit."""

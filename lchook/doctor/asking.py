@@ -18,7 +18,7 @@ _MAX_BYTES = 2048
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HookAnswer:
     status: int
     text: str
     location: str
@@ -26,13 +26,13 @@ class Answer:
 
 def ask_hook(
     method: str, url: str, *, body: str | None = None, headers: dict[str, str] | None = None, trust_environment: bool = True
-) -> Answer:
+) -> HookAnswer:
     """The answer, its text cut short; redirects are not followed.
 
     :raises OSError: where there is none; requests's errors and TimeoutError are such.
     """
 
-    def ask() -> Answer:
+    def ask() -> HookAnswer:
         with requests.Session() as session:
             session.trust_env = trust_environment
             # A .netrc file must not replace the Authorization header.
@@ -46,7 +46,7 @@ def ask_hook(
                 except HTTPError as error:
                     raise OSError("the answer breaks off") from error
                 text = start.decode("utf-8", "replace")
-                return Answer(response.status_code, text, response.headers.get("Location", ""))
+                return HookAnswer(response.status_code, text, response.headers.get("Location", ""))
 
     return within(MAX_SECONDS, ask)
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from config import Settings
 from lchook.core.tokens import Tokens
-from lchook.doctor.asking import CONNECT_SECONDS, HERE, MAX_SECONDS, WEBHOOK_PATH, Answer, ask_hook, why
+from lchook.doctor.asking import CONNECT_SECONDS, HERE, MAX_SECONDS, WEBHOOK_PATH, HookAnswer, ask_hook, why
 from lchook.doctor.findings import Finding, quoted, within
 from lchook.doctor.line import Line
 
@@ -155,7 +155,7 @@ def _upgrade_status(line: Line) -> int:
     return line.request("GET", context, extra).status
 
 
-def _signed_post(address: str, token: str) -> Answer:
+def _signed_post(address: str, token: str) -> HookAnswer:
     body = json.dumps({"type": "typing_indicator", "customer_id": f"lch-doctor-{uuid.uuid4()}"})
     return ask_hook(
         "POST", address, body=body, headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"}

@@ -46,7 +46,7 @@ _LONG_AGO_SECONDS = 1e9
 @dataclass(slots=True)
 class _Socket:
     identity: Identity
-    # When its client spoke last, over a connection before this one, if it says so.
+    # When its client sent its last message, over an earlier connection; None where it does not say.
     spoke_seconds_ago: float | None = None
     customers: set[str] = field(default_factory=set)
 
@@ -92,7 +92,7 @@ class Chat(OrderedNamespace):
         self._expiries: list[tuple[float, str]] = []
         # Names of fields that the log has said are not forwarded.
         self._told_ignored: set[str] = set()
-        # What happened, for those who run it.
+        # What happened, for the metrics.
         self.counts: Counter[str] = Counter()
 
     def connected(self, sid: str, environ: dict[str, Any], auth: Any) -> None:
@@ -212,7 +212,7 @@ class Chat(OrderedNamespace):
                 log.warning(events.FIELD_IGNORED, field=name, type=message.type)
 
     def _resolve_customer(self, sid: str, claimed: str) -> str:
-        """The customer for whom this socket speaks when it claims an id."""
+        """The customer for whom a message of this socket goes that claims this id."""
         known = self._sockets.get(sid)
         if known is None:
             raise MessageError("this connection is closed")
