@@ -99,7 +99,7 @@ class Settings:
     log_text: Literal["off", "on"] = "off"
     # A level for all of LCH ("") and, where wanted, one for some of its parts.
     log_levels: dict[str, str] = field(default_factory=lambda: {"": "INFO"})
-    log_format: Literal["people", "json"] = "people"
+    log_format: Literal["text", "json"] = "text"
 
 
 def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = HOME / ".env") -> Settings:
@@ -282,11 +282,14 @@ def _store_url(text: str) -> str:
     return text
 
 
-def _one_of(*choices: str) -> Callable[[str], str]:
+def _one_of(*choices: str, **old_words: str) -> Callable[[str], str]:
+    """:param old_words: for choices that had another word once."""
+
     def parse(text: str) -> str:
-        if text.lower() not in choices:
+        choice = old_words.get(text.lower(), text.lower())
+        if choice not in choices:
             raise ValueError
-        return text.lower()
+        return choice
 
     return parse
 
@@ -299,13 +302,13 @@ def _field_names(text: str) -> tuple[str, ...]:
 
 
 def _secret(text: str) -> str:
-    if len(text) < _LEAST_SECRET_CHARACTERS:
+    if len(text) < _MIN_SECRET_CHARACTERS:
         raise ValueError
     return text
 
 
 def _token(text: str) -> str:
-    if len(text) < _LEAST_TOKEN_CHARACTERS:
+    if len(text) < _MIN_TOKEN_CHARACTERS:
         raise ValueError
     return _header_value(text)
 
@@ -344,8 +347,8 @@ def _seconds(least: float, most: float) -> Callable[[str], float]:
     return parse
 
 
-_LEAST_SECRET_CHARACTERS = 32
-_LEAST_TOKEN_CHARACTERS = 16
+_MIN_SECRET_CHARACTERS = 32
+_MIN_TOKEN_CHARACTERS = 16
 _REQUIRED = ("DMS_URL", "JWT_ISSUER", "JWT_SECRET")
 
 # Fields whose name is not just the variable's in lower case: fields carry their unit.
@@ -401,5 +404,5 @@ _VARIABLES: tuple[tuple[str, Callable[[str], Any], str], ...] = (
         _log_levels,
         "debug, info, warning or error, and for parts to_dms=debug and the like, separated by commas",
     ),
-    ("LOG_FORMAT", _one_of("people", "json"), "people or json"),
+    ("LOG_FORMAT", _one_of("text", "json", people="text"), "text or json"),
 )

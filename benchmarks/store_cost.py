@@ -20,12 +20,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import gevent
-from lchook.transport.native_thread import NativeThread
 
 from benchmarks.processes import cpu_seconds
 from lchook.store import Arrival, Bell, Fetched, Kept, Letter, Removal
 from lchook.store.redis import RedisStore
 from lchook.store.sqlite import SqliteStore
+from lchook.transport.native_thread import NativeThread
 from tests.support.redis_server import RedisServer
 
 AT_ONCE = 50

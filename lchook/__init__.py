@@ -22,15 +22,15 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 import config
 from lchook import cli, console, log_output
 from lchook.core import addresses
-from lchook.core.authentication import Doorkeeper
-from lchook.core.rate_limiter import Rates
+from lchook.core.authentication import Authenticator
+from lchook.core.rate_limiter import RateLimiter
 from lchook.core.tokens import CustomerTokens, Tokens
 from lchook.dms.client import DmsClient
 from lchook.flows.retries import RetryingDms
 from lchook.flows.to_customer import ToCustomer
 from lchook.flows.to_dms import ToDms
 from lchook.logs import Log, set_up_logs
-from lchook.periodic_tasks import Ticker
+from lchook.periodic_tasks import PeriodicTasks
 from lchook.store import Bell, Store
 from lchook.store.from_url import store_from_url
 from lchook.store.group_commit import in_a_thread
@@ -85,11 +85,11 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     )
     metrics = Metrics()
     guard = Guard(
-        packet_rates=Rates(settings.socket_rate, clock=time.monotonic),
-        connection_rates=Rates(settings.connection_rate, clock=time.monotonic),
+        packet_rates=RateLimiter(settings.socket_rate, clock=time.monotonic),
+        connection_rates=RateLimiter(settings.connection_rate, clock=time.monotonic),
         connect_timeout_seconds=settings.connect_timeout_seconds,
         refusal=lambda reason: ["serverError", FORWARDING_FAILED, {"status": "rejected", "error": reason}],
-        on_connection=lambda: ticker.start(),
+        on_connection=lambda: periodic_tasks.start(),
     )
     socketio = SocketIO()
     socketio.init_app(
@@ -112,8 +112,8 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         size=settings.mailbox_size,
         aside=runtime.native_thread() or in_a_thread,
     )
-    samples = console.Samples(metrics) if settings.console_token else None
-    on_answer = samples.dms_answered if samples else metrics.dms_seconds.observe
+    time_series = console.TimeSeries(metrics) if settings.console_token else None
+    on_answer = time_series.dms_answered if time_series else metrics.dms_seconds.observe
     retrying = RetryingDms(dms, budget_seconds=settings.retry_budget_seconds, on_answer=on_answer)
     to_dms = ToDms(
         retrying,
@@ -130,7 +130,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         on_acknowledgement=metrics.acknowledgement_seconds.observe,
         soon=runtime.start_task if runtime.is_gevent() else None,
     )
-    ticker = Ticker(start_task=runtime.start_service)
+    periodic_tasks = PeriodicTasks(start_task=runtime.start_service)
     bell = Bell(
         due=to_customer.due,
         elsewhere=to_customer.deliver_pending,
@@ -141,23 +141,23 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     store.open(bell, runtime.start_service)
 
     chat = Chat(
-        doorkeeper=_doorkeeper(settings),
+        authenticator=_authenticator(settings),
         to_dms=to_dms,
         to_customer=to_customer,
-        ticker=ticker,
-        customer_rates=Rates(settings.customer_rate, clock=time.monotonic),
+        periodic_tasks=periodic_tasks,
+        customer_rate_limiter=RateLimiter(settings.customer_rate, clock=time.monotonic),
         max_message_bytes=settings.max_message_bytes,
         forward_fields=settings.forward_fields,
         connections=connections,
         metrics=metrics,
     )
-    ticker.add(server.eio.tick)
-    ticker.add(guard.tick, chat.tick)
+    periodic_tasks.add(server.eio.tick)
+    periodic_tasks.add(guard.tick, chat.tick)
     # These wait for the store, maybe for seconds.
-    ticker.add(to_customer.tick)
-    ticker.add(to_dms.tick)
+    periodic_tasks.add(to_customer.tick)
+    periodic_tasks.add(to_dms.tick)
     socketio.on_namespace(chat)
-    hook = webhook.Webhook(settings, tokens, to_customer, ticker, metrics)
+    hook = webhook.Webhook(settings, tokens, to_customer, periodic_tasks, metrics)
     app.register_blueprint(webhook.create_blueprint(settings, hook))
     flask_socketio: Any = app.wsgi_app
     draining = Draining(
@@ -177,15 +177,15 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         health.create_blueprint(store=store, draining=draining, metrics=metrics, metrics_token=settings.metrics_token)
     )
     _publish(metrics, store, chat, guard, to_dms, to_customer, retrying)
-    if samples is not None:
+    if time_series is not None:
         console.init_app(
             app,
             socketio,
             settings,
             connections=Connections(server, console.NAMESPACE),
-            samples=samples,
+            time_series=time_series,
             metrics=metrics,
-            ticker=ticker,
+            periodic_tasks=periodic_tasks,
             chat=chat,
             to_dms=to_dms,
             to_customer=to_customer,
@@ -212,7 +212,7 @@ def _publish(
     metrics.add_gauge("lch_connections", "Clients connected", chat.sockets)
     metrics.add_gauge("lch_customers", "Customers who are here", to_customer.customers)
     metrics.add_gauge("lch_messages_under_way", "Messages to DMS without an outcome yet", to_dms.under_way)
-    metrics.add_gauge("lch_letters_unacknowledged", "Messages sent and not acknowledged yet", to_customer.unacknowledged)
+    metrics.add_gauge("lch_messages_unacknowledged", "Messages sent and not acknowledged yet", to_customer.unacknowledged)
     metrics.add_counts("lch_deliveries", "What became of messages to customers", "outcome", lambda: to_customer.counts)
     metrics.add_counts("lch_clients", "What happened to connections and their messages", "event", lambda: chat.counts)
     metrics.add_counts("lch_refusals", "What was refused below Socket.IO's events", "reason", lambda: guard.counts)
@@ -220,7 +220,7 @@ def _publish(
     metrics.add_counts("lch_dms_retries", "Further tries to post to DMS", "reason", lambda: {"not_taken": retrying.retries})
 
 
-def _doorkeeper(settings: config.Settings) -> Doorkeeper:
+def _authenticator(settings: config.Settings) -> Authenticator:
     tokens = None
     if settings.customer_token_secret:
         tokens = CustomerTokens(
@@ -230,7 +230,7 @@ def _doorkeeper(settings: config.Settings) -> Doorkeeper:
         )
     # All instances know this secret, and no client does.
     key = hashlib.sha256(b"ids of unnamed customers\n" + settings.jwt_secret.encode()).digest()
-    return Doorkeeper(tokens=tokens, anonymous=settings.anonymous_customers, key=key)
+    return Authenticator(tokens=tokens, anonymous=settings.anonymous_customers, key=key)
 
 
 class _Addresses:

@@ -27,10 +27,10 @@ _start_new_thread = get_original("_thread", "start_new_thread")
 _sleep = get_original("time", "sleep")
 
 # Half a second's worth of a process that does nothing but serve.
-_MOST_LINES = 10_000
-_MOST_CHARACTERS = 100_000
+_MAX_LINES = 10_000
+_MAX_CHARACTERS = 100_000
 # So much goes into a pipe at once, unmixed with what other processes write: PIPE_BUF on Linux.
-_MOST_BYTES = 4_096
+_MAX_BYTES = 4_096
 # The first line after a silence is written at once; under load, lines of so much time are written together.
 _PAUSE_SECONDS = 0.01
 # Between tries, while it cannot be written.
@@ -57,7 +57,7 @@ class Output(io.TextIOBase):
 
     def begin_anew(self) -> None:
         """As new: after a fork, what is queued is the other process's to write."""
-        self._lines: deque[str] = deque(maxlen=_MOST_LINES)
+        self._lines: deque[str] = deque(maxlen=_MAX_LINES)
         # Lines that were dropped because too many waited, and because writing failed.
         self.crowded_out = 0
         self.not_written = 0
@@ -75,9 +75,9 @@ class Output(io.TextIOBase):
         if not isinstance(text, str):
             raise TypeError("a text stream takes text")
         lines = self._lines
-        if len(lines) == _MOST_LINES:
+        if len(lines) == _MAX_LINES:
             self.crowded_out += 1
-        lines.append(text if len(text) <= _MOST_CHARACTERS else text[:_MOST_CHARACTERS] + "…\n")
+        lines.append(text if len(text) <= _MAX_CHARACTERS else text[:_MAX_CHARACTERS] + "…\n")
         if self._asleep:
             self._asleep = False
             # Another thread's line may have woken it in the meantime.
@@ -137,7 +137,7 @@ class Output(io.TextIOBase):
         pieces: list[str] = []
         size = 0
         with contextlib.suppress(IndexError):
-            while not pieces or size + len(lines[0]) <= _MOST_BYTES:
+            while not pieces or size + len(lines[0]) <= _MAX_BYTES:
                 pieces.append(lines.popleft())
                 size += len(pieces[-1])
         rest = self._rest_of("".join(pieces))

@@ -1,4 +1,4 @@
-"""What LCH says of what it does: one event a line, with named fields, for people or as JSON.
+"""The log: one event of `lchook.core.events` a line, with named fields, as text or as JSON.
 
 A line never holds the text of a message, a token or a secret. Text from outside is a field, and fields are escaped, so that
 nobody can forge a line. A customer and a message have the same names (`customer`, `message`) on every line of their way.
@@ -10,21 +10,26 @@ import functools
 import json
 import logging
 import re
+import string
 import sys
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple, TextIO
 
+from lchook.core import events
+from lchook.core.events import LogEvent
 from lchook.log_output import Output, steady
 
 _LEVELS = {level: logging.getLevelName(level) for level in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR)}
 # A field is an id, a type, a reason. Whoever sends more than this as one need not be repeated in full.
-_MOST_CHARACTERS = 200
-_LARGE = 10**_MOST_CHARACTERS
+_MAX_CHARACTERS = 200
+_LARGE = 10**_MAX_CHARACTERS
+# `json.dumps` would make an encoder for each line.
+_json = json.JSONEncoder(default=str).encode
 
 
-class Spoken:
+class Redacted:
     """What a customer or agent says, as a field. Shows only how long it is, unless `LOG_TEXT` is on."""
 
     __slots__ = ("_text",)
@@ -36,18 +41,19 @@ class Spoken:
     def __str__(self) -> str:
         if self._text is None:
             return ""
-        if Spoken.shown:
+        if Redacted.shown:
             return str(self._text)
         parts = self._text if isinstance(self._text, list) else [self._text]
         return f"({sum(len(str(part)) for part in parts)} characters)"
 
 
-class Said:
+class LazyMessage:
     """What a log record holds instead of a text; becomes one when, and only if, it is written."""
 
-    __slots__ = ("fields", "text")
+    __slots__ = ("event_id", "fields", "text")
 
-    def __init__(self, text: str, fields: dict[str, Any]) -> None:
+    def __init__(self, event_id: str, text: str, fields: dict[str, Any]) -> None:
+        self.event_id = event_id
         self.text = text
         self.fields = fields
 
@@ -55,25 +61,26 @@ class Said:
         return self.text + "".join([f" {name}={_short(value)!r}" for name, value in self.fields.items()])
 
 
-# Time (seconds since 1970), level, part, what was said, what went wrong → a line.
-Render = Callable[[float, str, str, "Said | str", "str | None"], str]
+# Time (seconds since 1970), level, part, message, what went wrong → a line.
+Render = Callable[[float, str, str, "LazyMessage | str", "str | None"], str]
 
 
-class Event(NamedTuple):
-    """Something that was logged. `at` is in seconds since 1970."""
+class LogEntry(NamedTuple):
+    """An event that was logged. `at` is in seconds since 1970; `text` is the event's, filled."""
 
     at: float
     level: str
     part: str
+    event: LogEvent
     text: str
     fields: dict[str, Any]
 
 
 class Log:
-    """A logger whose lines are a text of ours and named fields."""
+    """A module's logger. Each line is an event and its fields."""
 
-    # The latest events of all loggers, whatever their level, oldest first; kept only where somebody may want to see them.
-    history: ClassVar[deque[Event] | None] = None
+    # The latest entries of all loggers, whatever their level, oldest first; kept only where somebody may want to see them.
+    history: ClassVar[deque[LogEntry] | None] = None
     # Where lines go without a log record, which would cost more than all else about them. None: through `logging`.
     output: ClassVar[TextIO | None] = None
     render: ClassVar[Render]
@@ -82,49 +89,72 @@ class Log:
         self._logger = logging.getLogger(f"lchook.{_part_of(name)}")
         self._part = _part_of(name)
 
-    def debug(self, text: str, /, **fields: Any) -> None:
+    def debug(self, event: LogEvent | str, /, **fields: Any) -> None:
         if self._logger.isEnabledFor(logging.DEBUG):
-            self._logger.debug(Said(text, fields))
+            self._write(logging.DEBUG, event, fields)
 
-    def info(self, text: str, /, **fields: Any) -> None:
-        self._say(logging.INFO, text, fields)
+    def info(self, event: LogEvent | str, /, **fields: Any) -> None:
+        self._write(logging.INFO, event, fields)
 
-    def warning(self, text: str, /, **fields: Any) -> None:
-        self._say(logging.WARNING, text, fields)
+    def warning(self, event: LogEvent | str, /, **fields: Any) -> None:
+        self._write(logging.WARNING, event, fields)
 
-    def error(self, text: str, /, **fields: Any) -> None:
-        self._say(logging.ERROR, text, fields)
+    def error(self, event: LogEvent | str, /, **fields: Any) -> None:
+        self._write(logging.ERROR, event, fields)
 
-    def exception(self, text: str, /, **fields: Any) -> None:
+    def exception(self, event: LogEvent | str, /, **fields: Any) -> None:
         """An error that nobody expected; with where it came from."""
-        self._say(logging.ERROR, text, fields, exc_info=True)
+        self._write(logging.ERROR, event, fields, exc_info=True)
 
-    def unexpected(self, text: str, error: BaseException, /, **fields: Any) -> None:
+    def unexpected(self, event: LogEvent | str, error: BaseException, /, **fields: Any) -> None:
         """As `exception`, for an error that is not being handled just now."""
-        self._say(logging.ERROR, text, fields, exc_info=error)
+        self._write(logging.ERROR, event, fields, exc_info=error)
 
-    def _say(self, level: int, text: str, fields: dict[str, Any], *, exc_info: bool | BaseException = False) -> None:
-        if Log.history is not None:
-            Log.history.append(Event(time.time(), _LEVELS[level].lower(), self._part, text, fields))
+    def _write(
+        self, level: int, event: LogEvent | str, fields: dict[str, Any], *, exc_info: bool | BaseException = False
+    ) -> None:
+        text = event if isinstance(event, str) else event.text
+        if isinstance(event, str):
+            event = _event_of(event)
+        elif event.named:
+            text, fields = event.filled(fields)
+        if Log.history is not None and level > logging.DEBUG:
+            Log.history.append(LogEntry(time.time(), _LEVELS[level].lower(), self._part, event, text, fields))
         if not self._logger.isEnabledFor(level):
             return
+        message = LazyMessage(event.id, text, fields)
         if Log.output is None or exc_info:
-            self._logger.log(level, Said(text, fields), exc_info=exc_info)
+            self._logger.log(level, message, exc_info=exc_info)
         else:
-            Log.output.write(Log.render(time.time(), _LEVELS[level], self._part, Said(text, fields), None))
+            Log.output.write(Log.render(time.time(), _LEVELS[level], self._part, message, None))
+
+
+# For modules that still log texts. Goes with the last of them.
+_BY_TEXT = {event.text: event for event in events.ALL.values()}
+
+
+@functools.lru_cache(maxsize=200)
+def _event_of(text: str) -> LogEvent:
+    if text in _BY_TEXT:
+        return _BY_TEXT[text]
+    for event in events.ALL.values():
+        literals = [re.escape(literal) for literal, _, _, _ in string.Formatter().parse(event.text)]
+        if event.named and re.match(".+".join(literals), text):
+            return event
+    return LogEvent("unnamed", text.replace("{", "{{").replace("}", "}}"), "other")
 
 
 def set_up_logs(levels: dict[str, str], log_format: str, *, show_text: bool) -> None:
     """Let LCH's loggers speak on stderr, unless somebody (pytest, a host) has set up logging before.
 
     :param levels: by logger name; "" for all of LCH.
-    :param log_format: "people" or "json".
+    :param log_format: "text" or "json".
     """
-    Spoken.shown = show_text
+    Redacted.shown = show_text
     ours = logging.getLogger("lchook")
     if not logging.getLogger().handlers and not ours.handlers:
         Log.output = steady(sys.stderr)
-        Log.render = staticmethod(json_line if log_format == "json" else people_line)
+        Log.render = staticmethod(json_line if log_format == "json" else text_line)
         if isinstance(Log.output, Output):
             Log.output.notice = _notice
         handler = logging.StreamHandler(Log.output)
@@ -149,25 +179,28 @@ def set_up_logs(levels: dict[str, str], log_format: str, *, show_text: bool) -> 
 
 def _notice(count: int) -> str:
     """Stands in the log for lines that are missing there."""
-    return Log.render(time.time(), "WARNING", "log", Said("lines could not be written here", {"count": count}), None)
+    message = LazyMessage(events.LINES_DROPPED.id, events.LINES_DROPPED.text, {"count": count})
+    return Log.render(time.time(), "WARNING", "log", message, None)
 
 
-def people_line(at: float, level: str, part: str, what: Said | str, error: str | None) -> str:
+def text_line(at: float, level: str, part: str, what: LazyMessage | str, error: str | None) -> str:
     """`2026-11-22 23:49:50.123 INFO    to_dms: to DMS: sent customer='c1' message=17`, with the line's end."""
     second = int(at)
     line = f"{_local(second)}.{int((at - second) * 1000):03d} {level:<7} {part}: {_one_line(str(what))}"
     return f"{line} error={error!r}\n" if error else line + "\n"
 
 
-def json_line(at: float, level: str, part: str, what: Said | str, error: str | None) -> str:
-    """One JSON object: `time` (UTC, ISO 8601), `level`, `part`, `event`, and the event's fields; with the line's end."""
+def json_line(at: float, level: str, part: str, what: LazyMessage | str, error: str | None) -> str:
+    """One JSON object: `time` (UTC, ISO 8601), `level`, `part`, `id`, `event` (the text), and the event's fields; with the
+    line's end. What other libraries log has no id."""
     second = int(at)
     entry: dict[str, Any] = {
         "time": f"{_utc(second)}.{int((at - second) * 1000):03d}Z",
         "level": level.lower(),
         "part": part,
     }
-    if isinstance(what, Said):
+    if isinstance(what, LazyMessage):
+        entry["id"] = what.event_id
         entry["event"] = what.text
         for name, value in what.fields.items():
             entry[name] = _short(value)
@@ -175,7 +208,7 @@ def json_line(at: float, level: str, part: str, what: Said | str, error: str | N
         entry["event"] = what
     if error:
         entry["error"] = error
-    return json.dumps(entry, default=str) + "\n"
+    return _json(entry) + "\n"
 
 
 def _part_of(name: str) -> str:
@@ -201,16 +234,18 @@ class _Formatter(logging.Formatter):
         self._render = render
 
     def format(self, record: logging.LogRecord) -> str:
-        what = record.msg if isinstance(record.msg, Said) else record.getMessage()
+        what = record.msg if isinstance(record.msg, LazyMessage) else record.getMessage()
         part = _part_of(record.name)
         return self._render(record.created, record.levelname, part, what, _error(record)).rstrip("\n")
 
 
 def _short(value: Any) -> Any:
+    if value.__class__ is str and len(value) <= _MAX_CHARACTERS:
+        return value
     if value is None or isinstance(value, (bool, float)) or (isinstance(value, int) and abs(value) < _LARGE):
         return value
     text = str(value)
-    return text if len(text) <= _MOST_CHARACTERS else text[:_MOST_CHARACTERS] + "…"
+    return text if len(text) <= _MAX_CHARACTERS else text[:_MAX_CHARACTERS] + "…"
 
 
 def _one_line(text: str) -> str:

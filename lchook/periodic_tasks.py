@@ -1,4 +1,4 @@
-"""The process's clock: calls what has to look after things now and then."""
+"""Functions that are called twice a second, as long as the process runs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from lchook.core import events
 from lchook.logs import Log
 
 log = Log(__name__)
@@ -13,7 +14,7 @@ log = Log(__name__)
 _SECONDS = 0.5
 
 
-class Ticker:
+class PeriodicTasks:
     """Calls functions twice a second, from the first `start` on."""
 
     def __init__(self, *, start_task: Callable[..., object]) -> None:
@@ -44,4 +45,4 @@ class Ticker:
                 try:
                     function()
                 except Exception:
-                    log.exception("a regular task failed; it goes on")
+                    log.exception(events.PERIODIC_TASK_FAILED)

@@ -14,16 +14,16 @@ from flask import Blueprint, Flask, render_template
 from flask.typing import ResponseReturnValue
 
 from config import Settings
-from lchook.console.events import Masks
+from lchook.console.events import Redactor
 from lchook.console.feed import Feed, Sources
 from lchook.console.history import History
 from lchook.console.namespace import NAMESPACE, ConsoleNamespace
-from lchook.console.samples import Samples, totals_of
+from lchook.console.time_series import TimeSeries, totals_of
 from lchook.flows.to_customer import ToCustomer
 from lchook.flows.to_dms import ToDms
-from lchook.logs import Log, Spoken
+from lchook.logs import Log, Redacted
 from lchook.pages import add_shared_routes, client_script, page_headers
-from lchook.periodic_tasks import Ticker
+from lchook.periodic_tasks import PeriodicTasks
 from lchook.store import Store
 from lchook.transport import runtime
 from lchook.transport.connections import Connections
@@ -31,7 +31,7 @@ from lchook.transport.socket_io import SocketIO
 from lchook.web.chat import Chat
 from lchook.web.metrics import Metrics
 
-__all__ = ["NAMESPACE", "Samples", "init_app"]
+__all__ = ["NAMESPACE", "TimeSeries", "init_app"]
 
 # Of some 300 bytes each. A message leaves three or four.
 _EVENTS_KEPT = 5_000
@@ -43,9 +43,9 @@ def init_app(
     settings: Settings,
     *,
     connections: Connections,
-    samples: Samples,
+    time_series: TimeSeries,
     metrics: Metrics,
-    ticker: Ticker,
+    periodic_tasks: PeriodicTasks,
     chat: Chat,
     to_dms: ToDms,
     to_customer: ToCustomer,
@@ -53,7 +53,7 @@ def init_app(
 ) -> None:
     """Add the page, its namespace and what they show to an application.
 
-    :param connections: those of the console's namespace. :param samples: already told of DMS's answers.
+    :param connections: those of the console's namespace. :param time_series: already told of DMS's answers.
     """
     history = Log.history = History(_EVENTS_KEPT)
 
@@ -61,8 +61,8 @@ def init_app(
         counts = totals_of(metrics.to_dms, metrics.webhooks, to_customer.counts)
         return chat.sockets(), to_customer.customers(), counts
 
-    samples.reads(totals)
-    ticker.add(samples.tick)
+    time_series.reads(totals)
+    periodic_tasks.add(time_series.tick)
     feed = Feed(
         Sources(
             connections=chat.sockets,
@@ -72,16 +72,16 @@ def init_app(
             whereabouts=to_customer.whereabouts,
             store=store,
         ),
-        samples=samples,
+        time_series=time_series,
         history=history,
-        masks=Masks(_secrets(settings)),
-        about={"instance": f"{socket.gethostname()}:{os.getpid()}", "text": Spoken.shown},
+        redactor=Redactor(_secrets(settings)),
+        about={"instance": f"{socket.gethostname()}:{os.getpid()}", "text": Redacted.shown},
         emit=connections.send_event,
         unsent=connections.unsent,
         close=connections.close,
         start_task=runtime.start_service,
     )
-    socketio.on_namespace(ConsoleNamespace(feed, token=settings.console_token, ticker=ticker))
+    socketio.on_namespace(ConsoleNamespace(feed, token=settings.console_token, periodic_tasks=periodic_tasks))
     app.extensions["lch_console"] = feed
     app.register_blueprint(_blueprint())
 

@@ -1,6 +1,6 @@
-"""What events mean to an operator: which flow they belong to, how things stand after them, and what of them is shown.
+"""What a console shows of log entries: which of them, and what stays hidden.
 
-Knows the texts that the flows log. Pure: no I/O, no clock.
+Flow and outcome are the event's own (`lchook.core.events`). Pure: no I/O, no clock.
 """
 
 from __future__ import annotations
@@ -8,85 +8,22 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, get_args
 
-from lchook.logs import Event
+from lchook.core.events import EventOutcome, Flow
+from lchook.logs import LogEntry
 
-Flow = Literal["to_dms", "to_customer", "connections", "other"]
-# `under_way`: a message has come in, or has been sent. `done`: its peer has it, or needs it no more. `held`: it waits.
-# `lost`: it failed, was refused or dropped.
-Outcome = Literal["under_way", "done", "held", "lost", "none"]
-
-FLOWS: tuple[Flow, ...] = ("to_dms", "to_customer", "connections", "other")
-OUTCOMES: tuple[Outcome, ...] = ("under_way", "done", "held", "lost", "none")
+FLOWS: tuple[str, ...] = get_args(Flow)
+OUTCOMES: tuple[str, ...] = get_args(EventOutcome)
 LEVELS = ("info", "warning", "error")
-
-# (part, beginning of the text) → flow and outcome.
-MEANINGS: dict[tuple[str, str], tuple[Flow, Outcome]] = {
-    ("chat", "received from the customer"): ("to_dms", "under_way"),
-    ("chat", "clientMessage rejected"): ("to_dms", "lost"),
-    ("to_dms", "to DMS: sent"): ("to_dms", "done"),
-    ("to_dms", "to DMS: failed"): ("to_dms", "lost"),
-    ("to_dms", "to DMS: refused"): ("to_dms", "lost"),
-    ("lanes", "not forwarded: storage failed"): ("to_dms", "lost"),
-    ("to_dms", "forwarding failed"): ("to_dms", "lost"),
-    ("lanes", "a message waits for the store"): ("to_dms", "held"),
-    ("to_dms", "typing is not posted"): ("to_dms", "done"),
-    ("webhook", "received from DMS"): ("to_customer", "under_way"),
-    ("webhook", "a webhook was refused"): ("to_customer", "lost"),
-    ("webhook", "the message cannot be kept"): ("to_customer", "lost"),
-    ("http_errors", "a post came to an address that takes none"): ("to_customer", "lost"),
-    ("to_customer", "kept until the customer comes"): ("to_customer", "held"),
-    ("to_customer", "kept; another instance"): ("to_customer", "held"),
-    ("to_customer", "letters wait for the next socket"): ("to_customer", "held"),
-    ("to_customer", "letters cannot be fetched now"): ("to_customer", "held"),
-    ("to_customer", "sent to the customer"): ("to_customer", "under_way"),
-    ("to_customer", "acknowledged"): ("to_customer", "done"),
-    # It is kept all the same, and may yet arrive.
-    ("to_customer", "not acknowledged within"): ("to_customer", "held"),
-    ("to_customer", "mailbox full"): ("to_customer", "lost"),
-    ("to_customer", "letters are dropped"): ("to_customer", "lost"),
-    ("to_customer", "the customer ended the session"): ("to_customer", "none"),
-    ("to_customer", "a message that is not kept is lost"): ("to_customer", "lost"),
-    ("chat", "connection refused"): ("connections", "lost"),
-    ("engine.guard", "connections are refused"): ("connections", "lost"),
-    ("to_customer", "stands by"): ("connections", "none"),
-    ("to_customer", "mapping removed"): ("connections", "none"),
-    ("to_customer", "now on another instance"): ("connections", "none"),
-}
-_FLOWS_OF_PARTS: dict[str, Flow] = {
-    "to_dms": "to_dms",
-    "retries": "to_dms",
-    "lanes": "to_dms",
-    "name_service": "to_dms",
-    "webhook": "to_customer",
-    "to_customer": "to_customer",
-    "chat": "connections",
-    "engine.guard": "connections",
-    "engine.websocket": "connections",
-    "serving.websocket": "connections",
-    "serving.served_websocket": "connections",
-    "engine.ordered_events": "connections",
-}
-_BY_PART: dict[str, list[tuple[str, tuple[Flow, Outcome]]]] = {}
-for (_part, _text), _meaning in MEANINGS.items():
-    _BY_PART.setdefault(_part, []).append((_text, _meaning))
 
 # What looks like a JWT is one.
 _JWT = re.compile(r"eyJ[\w-]{5,}(?:\.[\w-]*){1,2}")
 # Beyond this a browser would round.
-_MOST_EXACT = 2**53
+_MAX_EXACT = 2**53
 
 
-def meaning_of(event: Event) -> tuple[Flow, Outcome]:
-    """The event's flow, and how the message stands after it."""
-    for text, meaning in _BY_PART.get(event.part, ()):
-        if event.text.startswith(text):
-            return meaning
-    return _FLOWS_OF_PARTS.get(event.part, "other"), "lost" if event.level == "error" else "none"
-
-
-class Masks:
+class Redactor:
     """Hides secrets, and whatever looks like a token, in any text. Nothing should hold them; this makes sure."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
@@ -98,7 +35,7 @@ class Masks:
         if isinstance(value, bool) or value is None:
             return value
         if isinstance(value, (int, float)):
-            return value if abs(value) <= _MOST_EXACT else str(value)
+            return value if abs(value) <= _MAX_EXACT else str(value)
         text = str(value)
         for secret in self._secrets:
             if secret in text:
@@ -108,7 +45,7 @@ class Masks:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which events an operator wants to see. Empty for all."""
+    """Which entries an operator wants to see. Empty for all."""
 
     customer: str = ""
     # The whole id, or a part of it in any case.
@@ -131,37 +68,36 @@ class Filter:
             level=level if level in LEVELS else "info",
         )
 
-    def wants(self, event: Event, masks: Masks) -> bool:
-        """Is this event one of them?"""
-        if self.level != "info" and LEVELS.index(event.level) < LEVELS.index(self.level):
+    def wants(self, entry: LogEntry, redactor: Redactor) -> bool:
+        """Is this entry one of them?"""
+        if self.level != "info" and LEVELS.index(entry.level) < LEVELS.index(self.level):
             return False
         if self.exact or self.customer:
-            customer = event.fields.get("customer")
+            customer = entry.fields.get("customer")
             if not isinstance(customer, str):
                 return False
-            customer = masks.hide(customer)
+            customer = redactor.hide(customer)
             if self.exact and customer != self.customer:
                 return False
             if not self.exact and self.customer.casefold() not in customer.casefold():
                 return False
         if self.flow or self.outcome:
-            flow, outcome = meaning_of(event)
-            return self.flow in ("", flow) and self.outcome in ("", outcome)
+            return self.flow in ("", entry.event.flow) and self.outcome in ("", entry.event.outcome)
         return True
 
 
-def shown(number: int, event: Event, masks: Masks) -> dict[str, Any]:
-    """An event as the console's page gets it: `customer`, `message` and `type` by name, all else in `fields`."""
-    flow, outcome = meaning_of(event)
-    fields = {name: masks.hide(value) for name, value in event.fields.items()}
+def shown(number: int, entry: LogEntry, redactor: Redactor) -> dict[str, Any]:
+    """An entry as the console's page gets it: `customer`, `message` and `type` by name, all else in `fields`."""
+    fields = {name: redactor.hide(value) for name, value in entry.fields.items()}
     return {
         "n": number,
-        "at": round(event.at * 1000, 1),
-        "level": event.level,
-        "part": event.part,
-        "text": masks.hide(event.text),
-        "flow": flow,
-        "outcome": outcome,
+        "at": round(entry.at * 1000, 1),
+        "level": entry.level,
+        "part": entry.part,
+        "id": entry.event.id,
+        "text": redactor.hide(entry.text),
+        "flow": entry.event.flow,
+        "outcome": entry.event.outcome,
         "customer": fields.pop("customer", None),
         "message": fields.pop("message", None),
         "type": fields.pop("type", None),
@@ -170,24 +106,24 @@ def shown(number: int, event: Event, masks: Masks) -> dict[str, Any]:
 
 
 def latest(
-    first: int, events: Sequence[Event], wanted: Filter, masks: Masks, most: int
+    first: int, entries: Sequence[LogEntry], wanted: Filter, redactor: Redactor, limit: int
 ) -> tuple[list[dict[str, Any]], bool]:
-    """The latest events that are wanted, oldest first, and whether those are all there are.
+    """The latest entries that are wanted, oldest first, and whether those are all there are.
 
-    :param first: the number of the first of `events`.
+    :param first: the number of the first of `entries`.
     """
-    found = _found(first, events, wanted, masks)
-    newest = [shown(number, event, masks) for number, event in _take(most, found)]
+    found = _found(first, entries, wanted, redactor)
+    newest = [shown(number, entry, redactor) for number, entry in _take(limit, found)]
     return newest[::-1], next(found, None) is None
 
 
-def _found(first: int, events: Sequence[Event], wanted: Filter, masks: Masks) -> Iterator[tuple[int, Event]]:
+def _found(first: int, entries: Sequence[LogEntry], wanted: Filter, redactor: Redactor) -> Iterator[tuple[int, LogEntry]]:
     """Newest first."""
-    for index in range(len(events) - 1, -1, -1):
-        if wanted.wants(events[index], masks):
-            yield first + index, events[index]
+    for index in range(len(entries) - 1, -1, -1):
+        if wanted.wants(entries[index], redactor):
+            yield first + index, entries[index]
 
 
-def _take(most: int, found: Iterator[tuple[int, Event]]) -> Iterator[tuple[int, Event]]:
-    for _, item in zip(range(most), found, strict=False):
+def _take(limit: int, found: Iterator[tuple[int, LogEntry]]) -> Iterator[tuple[int, LogEntry]]:
+    for _, item in zip(range(limit), found, strict=False):
         yield item

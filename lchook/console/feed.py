@@ -11,9 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from lchook.console.events import Filter, Masks, latest
+from lchook.console.events import Filter, Redactor, latest
 from lchook.console.history import History
-from lchook.console.samples import EVERY_SECONDS, Samples
+from lchook.console.time_series import EVERY_SECONDS, TimeSeries
+from lchook.core import events
 from lchook.logs import Log
 from lchook.store import Store, StoreError
 
@@ -21,12 +22,12 @@ log = Log("lchook.console")
 
 _SECONDS = 0.5
 # In one go. Of more, consoles get the latest and the word that some are missing: they then ask for what they want.
-_MOST_EVENTS = 100
-_MOST_EVENTS_AT_FIRST = 200
-_MOST_WAITING = 50
+_MAX_EVENTS = 100
+_MAX_EVENTS_AT_FIRST = 200
+_MAX_WAITING = 50
 # A console that does not read them is closed. It comes back when it can, and gets all anew.
-_MOST_UNSENT_CHARACTERS = 1_000_000
-# A store with very many letters may take long to count them: of its time, no more than this part is for consoles.
+_MAX_UNSENT_CHARACTERS = 1_000_000
+# A store with very many messages may take long to count them: of its time, no more than this part is for consoles.
 _STORE_SHARE = 0.02
 
 
@@ -38,7 +39,7 @@ class Sources:
     customers: Callable[[], int]
     under_way: Callable[[], int]
     on_the_way: Callable[[], int]
-    # Is the customer here, and how many letters are on their way to them?
+    # Is the customer here, and how many messages are in flight to them?
     whereabouts: Callable[[str], tuple[bool, int]]
     store: Store
 
@@ -50,9 +51,9 @@ class Feed:
         self,
         sources: Sources,
         *,
-        samples: Samples,
+        time_series: TimeSeries,
         history: History,
-        masks: Masks,
+        redactor: Redactor,
         about: dict[str, Any],
         emit: Callable[[str, str, dict[str, Any]], None],
         unsent: Callable[[str], int],
@@ -63,9 +64,9 @@ class Feed:
         :param emit: (socket, event, data). :param unsent: how many characters wait to be sent to a socket.
         """
         self._sources = sources
-        self._samples = samples
+        self._time_series = time_series
         self._history = history
-        self._masks = masks
+        self._redactor = redactor
         self._about = about
         self._emit = emit
         self._unsent = unsent
@@ -89,14 +90,14 @@ class Feed:
             start, self.is_running = not self.is_running, True
             if start:
                 self._told = self._history.latest
-                self._told_sample_at = self._samples.rows[-1].at if self._samples.rows else 0
+                self._told_sample_at = self._time_series.rows[-1].at if self._time_series.rows else 0
                 self._now, self._waiting, self._next_look_at_store = {}, {}, 0.0
         state = {
             "about": self._about,
-            "samples": list(self._samples.rows),
+            "samples": list(self._time_series.rows),
             "now": self._now,
             "waiting": self._waiting,
-            **self.find(Filter(), _MOST_EVENTS_AT_FIRST),
+            **self.find(Filter(), _MAX_EVENTS_AT_FIRST),
         }
         self._emit(sid, "state", state)
         if start:
@@ -109,9 +110,9 @@ class Feed:
 
     def find(self, wanted: Filter, most: int) -> dict[str, Any]:
         """The latest events that are wanted, out of all that are remembered. `number` is that of the latest of all."""
-        first, events = self._history.all()
-        newest, complete = latest(first, events, wanted, self._masks, most)
-        return {"events": newest, "complete": complete, "number": first + len(events) - 1}
+        first, entries = self._history.all()
+        newest, complete = latest(first, entries, wanted, self._redactor, most)
+        return {"events": newest, "complete": complete, "number": first + len(entries) - 1}
 
     def _run(self) -> None:
         while True:
@@ -122,7 +123,7 @@ class Feed:
             try:
                 self._tell()
             except Exception:
-                log.exception("telling consoles failed; it goes on")
+                log.exception(events.CONSOLE_FAILED)
             time.sleep(_SECONDS)
 
     def _tell(self) -> None:
@@ -130,8 +131,8 @@ class Feed:
         if not news:
             return
         for sid in list(self._sids):
-            if self._unsent(sid) > _MOST_UNSENT_CHARACTERS:
-                log.warning("a console is closed: it does not read what it is sent", socket=sid)
+            if self._unsent(sid) > _MAX_UNSENT_CHARACTERS:
+                log.warning(events.CONSOLE_NOT_READING, socket=sid)
                 self.leave(sid)
                 self._close(sid)
             else:
@@ -140,10 +141,10 @@ class Feed:
     def _news_of_events(self) -> dict[str, Any]:
         if self._history.latest == self._told:
             return {}
-        first, events = self._history.all()
-        after, self._told = self._told, first + len(events) - 1
-        new = events[max(0, after + 1 - first) :]
-        newest, _ = latest(self._told + 1 - len(new), new, Filter(), self._masks, _MOST_EVENTS)
+        first, entries = self._history.all()
+        after, self._told = self._told, first + len(entries) - 1
+        new = entries[max(0, after + 1 - first) :]
+        newest, _ = latest(self._told + 1 - len(new), new, Filter(), self._redactor, _MAX_EVENTS)
         return {"events": newest, "missing": self._told - after - len(newest), "number": self._told}
 
     def _news_of_figures(self) -> dict[str, Any]:
@@ -156,7 +157,7 @@ class Feed:
         }
         if now != self._now:
             self._now = news["now"] = now
-        rows = self._samples.after(self._told_sample_at)
+        rows = self._time_series.after(self._told_sample_at)
         if rows:
             self._told_sample_at = rows[-1].at
             return {**news, "samples": rows}
@@ -169,18 +170,18 @@ class Feed:
             return {}
         try:
             waiting = self._sources.store.waiting()
-            customers = self._sources.store.waiting_customers(_MOST_WAITING) if waiting.letters else []
+            customers = self._sources.store.waiting_customers(_MAX_WAITING) if waiting.letters else []
         except StoreError:
             # The log says so wherever a message meets it.
             news: dict[str, Any] = {"error": "the store does not answer"}
         else:
             news = {
-                "letters": waiting.letters,
+                "messages": waiting.letters,
                 "customers": waiting.customers,
                 "oldest_seconds": round(waiting.oldest_seconds, 1),
                 "list": [
                     [
-                        self._masks.hide(customer.customer_id),
+                        self._redactor.hide(customer.customer_id),
                         customer.letters,
                         round(customer.oldest_seconds, 1),
                         *self._sources.whereabouts(customer.customer_id),

@@ -1,4 +1,4 @@
-"""The latest events, kept small: for an operator who comes to see what has just happened.
+"""The latest log entries, kept small: for an operator who comes to see what has just happened.
 
 Holds what `lchook.logs` hands it, without what would keep messages or whole call stacks in memory. No I/O.
 """
@@ -9,31 +9,32 @@ import threading
 from collections import deque
 from typing import Any
 
-from lchook.logs import Event
+from lchook.logs import LogEntry
 
 # Ids of customers have up to 256 characters, and are told apart by all of them.
-MOST_CHARACTERS = 300
+MAX_CHARACTERS = 300
 
 
-class History(deque[Event]):
-    """A bounded deque of events that counts all it ever got. What may not be shown is masked when it comes in."""
+class History(deque[LogEntry]):
+    """A bounded deque of entries that counts all it ever got. What may not be shown is redacted when it comes in."""
 
     def __init__(self, length: int) -> None:
         super().__init__(maxlen=length)
         self._lock = threading.Lock()
         self._count = 0
 
-    def append(self, event: Event, /) -> None:
-        """Keep an event. Its fields become texts, numbers or None: an exception, say, would keep its frames alive."""
-        at, level, part, text, fields = event
-        small = Event(
+    def append(self, entry: LogEntry, /) -> None:
+        """Keep an entry. Its fields become texts, numbers or None: an exception, say, would keep its frames alive."""
+        at, level, part, event, text, fields = entry
+        small = LogEntry(
             at,
             level,
             part,
+            event,
             text,
             # Most are short texts already: this is on the way of every message.
             {
-                name: value if value.__class__ is str and len(value) <= MOST_CHARACTERS else _small(value)
+                name: value if value.__class__ is str and len(value) <= MAX_CHARACTERS else _small(value)
                 for name, value in fields.items()
             },
         )
@@ -41,14 +42,14 @@ class History(deque[Event]):
             self._count += 1
             super().append(small)
 
-    def all(self) -> tuple[int, list[Event]]:
-        """The number of the first event that is still here (they are numbered from 1), and all events, oldest first."""
+    def all(self) -> tuple[int, list[LogEntry]]:
+        """The number of the first entry that is still here (they are numbered from 1), and all entries, oldest first."""
         with self._lock:
             return self._count - len(self) + 1, list(self)
 
     @property
     def latest(self) -> int:
-        """The number of the latest event; how many there were."""
+        """The number of the latest entry; how many there were."""
         return self._count
 
 
@@ -56,4 +57,4 @@ def _small(value: Any) -> str | int | float | None:
     if value is None or isinstance(value, (int, float)):
         return value
     text = str(value)
-    return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1] + "…"
+    return text if len(text) <= MAX_CHARACTERS else text[: MAX_CHARACTERS - 1] + "…"

@@ -12,10 +12,11 @@ from typing import Any
 
 from lchook.console.events import Filter
 from lchook.console.feed import Feed
+from lchook.core import events
 from lchook.core.addresses import network
-from lchook.core.rate_limiter import Rates
+from lchook.core.rate_limiter import RateLimiter
 from lchook.logs import Log
-from lchook.periodic_tasks import Ticker
+from lchook.periodic_tasks import PeriodicTasks
 from lchook.transport.namespace import Acknowledge, Namespace, Refused
 
 log = Log("lchook.console")
@@ -25,19 +26,19 @@ NAMESPACE = "/console"
 _ATTEMPTS_PER_SECOND = 1.0
 # A question costs a look through all events that are remembered.
 _QUESTIONS_PER_SECOND = 2.0
-_MOST_EVENTS = 500
+_MAX_EVENTS = 500
 
 
 class ConsoleNamespace(Namespace):
     """Lets operators in and answers them."""
 
-    def __init__(self, feed: Feed, *, token: str, ticker: Ticker) -> None:
+    def __init__(self, feed: Feed, *, token: str, periodic_tasks: PeriodicTasks) -> None:
         super().__init__(NAMESPACE)
         self._feed = feed
         self._token = token.encode()
-        self._ticker = ticker
-        self._attempts = Rates(_ATTEMPTS_PER_SECOND, clock=time.monotonic)
-        self._questions = Rates(_QUESTIONS_PER_SECOND, clock=time.monotonic)
+        self._periodic_tasks = periodic_tasks
+        self._attempts = RateLimiter(_ATTEMPTS_PER_SECOND, clock=time.monotonic)
+        self._questions = RateLimiter(_QUESTIONS_PER_SECOND, clock=time.monotonic)
 
     def connected(self, sid: str, environ: dict[str, Any], auth: Any) -> None:
         address = environ.get("REMOTE_ADDR") or ""
@@ -48,17 +49,17 @@ class ConsoleNamespace(Namespace):
             raise Refused("a token is required: connect with auth: {token}, CONSOLE_TOKEN's value")
         # JSON can hold half a surrogate pair, which UTF-8 cannot.
         if not hmac.compare_digest(token.encode("utf-8", "replace"), self._token):
-            log.warning("a console was refused: wrong token", address=address)
+            log.warning(events.CONSOLE_REFUSED, address=address)
             raise Refused("this is not the token: compare it with CONSOLE_TOKEN")
         self._attempts.forget(network(address))
-        self._ticker.start()
-        log.info("a console is connected", address=address, socket=sid)
+        self._periodic_tasks.start()
+        log.info(events.CONSOLE_CONNECTED, address=address, socket=sid)
 
     def ready(self, sid: str) -> None:
         self._feed.join(sid)
 
     def disconnected(self, sid: str, reason: str) -> None:
-        log.info("a console is gone", socket=sid, reason=reason)
+        log.info(events.CONSOLE_DISCONNECTED, socket=sid, reason=reason)
         self._questions.forget(sid)
         self._feed.leave(sid)
 
@@ -68,4 +69,4 @@ class ConsoleNamespace(Namespace):
         elif not self._questions.allows(sid):
             acknowledge({"error": "too many questions: ask again in a second"})
         else:
-            acknowledge(self._feed.find(Filter.from_client(args[0] if args else None), _MOST_EVENTS))
+            acknowledge(self._feed.find(Filter.from_client(args[0] if args else None), _MAX_EVENTS))

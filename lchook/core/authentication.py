@@ -1,7 +1,7 @@
 """Who may speak on a socket, and as whom. No I/O, no state.
 
 With customer tokens a socket speaks for the token's customer and nobody else. Without, the client is believed, as it was by
-the Node program. A customer without a name (`customer_id: ""`) gets an id of their own, unless configured otherwise.
+the Node program. An anonymous customer (`customer_id: ""`) gets an id of their own, unless configured otherwise.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lchook.core.messages import MessageError, customer_key
 from lchook.core.tokens import CustomerTokens, TokenError
 
 ANONYMOUS_PREFIX = "anon-"
-_MOST_SESSION_CHARACTERS = 256
+_MAX_SESSION_CHARACTERS = 256
 
 Anonymous = Literal["isolate", "shared", "reject"]
 
@@ -32,17 +32,17 @@ class Identity:
     """What is known of a socket's customer.
 
     `proven`: speaks for `customer_id` only, until `expires_at` (seconds since 1970). Otherwise `customer_id` is whom the
-    socket resumes for at connect, if anybody, and `unnamed_id` whom it speaks for where it gives no name.
+    socket resumes for at connect, if anybody, and `anonymous_id` whom it speaks for where it gives no name.
     """
 
     customer_id: str | None
-    unnamed_id: str | None
+    anonymous_id: str | None
     proven: bool = False
     expires_at: float | None = None
-    # Whether the next connection of the same visitor has the same `unnamed_id`.
-    unnamed_id_lasts: bool = True
+    # Whether the next connection of the same visitor has the same `anonymous_id`.
+    anonymous_id_lasts: bool = True
 
-    def speaker(self, claimed: str) -> str:
+    def resolve_customer(self, claimed: str) -> str:
         """The customer for whom a message goes that claims this id.
 
         :raises MessageError: where the socket may not speak for them.
@@ -53,16 +53,16 @@ class Identity:
             return claimed
         if claimed:
             return claimed
-        if self.unnamed_id is None:
+        if self.anonymous_id is None:
             raise MessageError("customer_id must not be empty: this site serves no customers without a name")
-        return self.unnamed_id
+        return self.anonymous_id
 
 
-class Doorkeeper:
-    """Tells a connecting socket's identity."""
+class Authenticator:
+    """Establishes the identity of a connecting socket."""
 
     def __init__(self, *, tokens: CustomerTokens | None, anonymous: Anonymous, key: bytes) -> None:
-        """:param key: a secret that all instances share; makes the ids of unnamed customers unguessable."""
+        """:param key: a secret that all instances share; makes the ids of anonymous customers unguessable."""
         self._tokens = tokens
         self._anonymous = anonymous
         self._key = key
@@ -88,16 +88,16 @@ class Doorkeeper:
             return Identity(claim.customer_id, None, proven=True, expires_at=claim.expires_at)
 
         session = fields.get("session")
-        has_session = isinstance(session, str) and 0 < len(session) <= _MOST_SESSION_CHARACTERS
+        has_session = isinstance(session, str) and 0 < len(session) <= _MAX_SESSION_CHARACTERS
         known_address = address if this_machine or is_public(address) else None
-        unnamed_id = self._unnamed_id(session if has_session else None, known_address, browser)
+        anonymous_id = self._anonymous_id(session if has_session else None, known_address, browser)
         customer_id = customer_key(fields.get("customer_id"))
         if customer_id == "":
-            # Only a session tells one unnamed customer from another for sure, so only with one is there something to resume.
-            customer_id = unnamed_id if has_session and self._anonymous == "isolate" else None
-        return Identity(customer_id, unnamed_id, unnamed_id_lasts=has_session or known_address is not None)
+            # Only a session tells one anonymous customer from another for sure: without one there is nothing to resume.
+            customer_id = anonymous_id if has_session and self._anonymous == "isolate" else None
+        return Identity(customer_id, anonymous_id, anonymous_id_lasts=has_session or known_address is not None)
 
-    def _unnamed_id(self, session: str | None, address: str | None, browser: str) -> str | None:
+    def _anonymous_id(self, session: str | None, address: str | None, browser: str) -> str | None:
         if self._anonymous == "reject":
             return None
         if self._anonymous == "shared":

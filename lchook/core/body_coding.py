@@ -13,8 +13,8 @@ import zlib
 # What `Accept-Encoding` of a refusal names.
 ACCEPTED_CODINGS = "gzip, deflate"
 # One gateway may compress what another has compressed. A gzip file may have several parts, each of which costs some time.
-_MOST_CODINGS = 2
-_MOST_PARTS = 16
+_MAX_CODINGS = 2
+_MAX_PARTS = 16
 _GZIP, _ZLIB, _RAW = 31, 15, -15
 
 _CHARSET = re.compile(r"""charset\s*=\s*["']?\s*([^"'\s;,]+)""", re.IGNORECASE)
@@ -42,8 +42,8 @@ def decompressed(body: bytes, content_encoding: str, *, max_bytes: int) -> bytes
     """
     codings = [part.strip().lower() for part in content_encoding.split(",")]
     codings = [name for name in codings if name not in ("", "identity")]
-    if len(codings) > _MOST_CODINGS:
-        raise BodyError(415, f"the body is compressed more than {_MOST_CODINGS} times: once would be right")
+    if len(codings) > _MAX_CODINGS:
+        raise BodyError(415, f"the body is compressed more than {_MAX_CODINGS} times: once would be right")
     for coding in reversed(codings):
         if coding in ("gzip", "x-gzip"):
             body = _inflated(body, _GZIP, max_bytes)
@@ -86,7 +86,7 @@ def _unicode(body: bytes) -> str:
 def _inflated(body: bytes, window_bits: int, max_bytes: int) -> bytes:
     pieces: list[bytes] = []
     left, rest = max_bytes, body
-    for _ in range(_MOST_PARTS):
+    for _ in range(_MAX_PARTS):
         decoder = zlib.decompressobj(window_bits)
         try:
             piece = decoder.decompress(rest, left + 1)

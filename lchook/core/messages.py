@@ -28,21 +28,23 @@ FIELDS_TO_DMS = (
     "context_data",
 )
 
-MOST_CUSTOMER_ID = 256
-_LARGE_ID = 10 ** (MOST_CUSTOMER_ID - 1)
+MAX_CUSTOMER_ID = 256
+_LARGE_ID = 10 ** (MAX_CUSTOMER_ID - 1)
 # Larger whole numbers JavaScript writes with an exponent.
-_MOST_WHOLE = 10**21
+_MAX_WHOLE = 10**21
 # Of a message_id or a type. Both are kept and sent back.
-_MOST_NAME = 256
+_MAX_NAME = 256
 END_OF_SESSION = "customer_end_session"
 TYPING = "typing_indicator"
 # What DMS knows. (A menu choice is a text.)
 _TYPES_TO_DMS = frozenset({"text", TYPING, END_OF_SESSION})
 # Fields that are not forwarded are named to the client, but not without end.
-_MOST_IGNORED = 20
-_MOST_IGNORED_CHARACTERS = 64
+_MAX_IGNORED = 20
+_MAX_IGNORED_CHARACTERS = 64
 # Deeper JSON can be read, but Python runs out of stack where Socket.IO writes it again.
-MOST_LEVELS = 100
+MAX_LEVELS = 100
+# The old name, until nobody imports it.
+MOST_LEVELS = MAX_LEVELS
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -88,10 +90,10 @@ def customer_key(customer_id: object) -> str | None:
     """LCH's own key for a customer: the id as text, whether it came as a text or as a number. None where it can be no id."""
     if isinstance(customer_id, str):
         # A lone surrogate is a str that no store and no log can encode.
-        return customer_id if len(customer_id) <= MOST_CUSTOMER_ID and not _SURROGATE.search(customer_id) else None
+        return customer_id if len(customer_id) <= MAX_CUSTOMER_ID and not _SURROGATE.search(customer_id) else None
     if isinstance(customer_id, float) and math.isfinite(customer_id):
         # As JavaScript writes it, which has no whole numbers of their own: 200.0 is 200.
-        whole = customer_id.is_integer() and abs(customer_id) < _MOST_WHOLE
+        whole = customer_id.is_integer() and abs(customer_id) < _MAX_WHOLE
         return str(int(customer_id)) if whole else repr(customer_id)
     if isinstance(customer_id, int) and not isinstance(customer_id, bool) and abs(customer_id) < _LARGE_ID:
         return str(customer_id)
@@ -99,14 +101,14 @@ def customer_key(customer_id: object) -> str | None:
 
 
 def dms_from_client(
-    message: object, *, max_bytes: int, speaker: Callable[[str], str], forward_fields: Sequence[str] = ()
+    message: object, *, max_bytes: int, resolve_customer: Callable[[str], str], forward_fields: Sequence[str] = ()
 ) -> MessageToDms:
     """What DMS gets for a `clientMessage`.
 
     Of a known type the fields that DMS knows, with their types kept; nulls inside `text` are dropped, and so are null fields
     and an empty `text`. A text without a `message_id` gets a UUID. A type that is not known goes as it came.
 
-    :param speaker: the customer for whom the message goes that claims this id; may raise `MessageError`.
+    :param resolve_customer: the customer for whom the message goes that claims this id; may raise `MessageError`.
     :param forward_fields: names of further fields that DMS is to get.
     :raises MessageError: for anything that DMS could not make sense of, or larger than `max_bytes` as JSON.
     """
@@ -115,13 +117,13 @@ def dms_from_client(
     claimed, type_, message_id = customer_key(message.get("customer_id")), message.get("type"), message.get("message_id")
     if claimed is None:
         raise MessageError(
-            f"customer_id must be a string or a number, of at most {MOST_CUSTOMER_ID} characters "
+            f"customer_id must be a string or a number, of at most {MAX_CUSTOMER_ID} characters "
             "(an empty string for a customer without a name)"
         )
-    if not isinstance(type_, str) or not 0 < len(type_) <= _MOST_NAME:
-        raise MessageError(f'type must be a string, such as "text", of at most {_MOST_NAME} characters')
+    if not isinstance(type_, str) or not 0 < len(type_) <= _MAX_NAME:
+        raise MessageError(f'type must be a string, such as "text", of at most {_MAX_NAME} characters')
     if message_id is not None and not _is_id(message_id):
-        raise MessageError(f"message_id must be a number or a string, of 1 to {_MOST_NAME} characters")
+        raise MessageError(f"message_id must be a number or a string, of 1 to {_MAX_NAME} characters")
     ignored: Sequence[str] = ()
     if type_ in _TYPES_TO_DMS:
         fields = _known_fields(message, forward_fields)
@@ -129,7 +131,7 @@ def dms_from_client(
             ignored = _ignored(message, forward_fields)
     else:
         fields = dict(message)
-    customer_id = speaker(claimed)
+    customer_id = resolve_customer(claimed)
     if customer_id != claimed:
         fields["customer_id"] = customer_id
     if type_ == "text" and message_id is None:
@@ -164,19 +166,19 @@ def customer_from_dms(body: bytes, content_type: str | None = None) -> MessageTo
     if not isinstance(payload, dict):
         raise MessageError("the body must be a JSON object")
     # Most bodies have fewer brackets than they may have levels: those need no closer look.
-    if text.count("{") + text.count("[") > MOST_LEVELS and is_deeper_than(MOST_LEVELS, payload):
-        raise MessageError(f"the body must not be nested more than {MOST_LEVELS} levels deep")
+    if text.count("{") + text.count("[") > MAX_LEVELS and is_deeper_than(MAX_LEVELS, payload):
+        raise MessageError(f"the body must not be nested more than {MAX_LEVELS} levels deep")
     customer_id = customer_key(payload.get("customer_id"))
     if customer_id is None:
-        raise MessageError(f"customer_id must be there, a string or a number of at most {MOST_CUSTOMER_ID} characters")
+        raise MessageError(f"customer_id must be there, a string or a number of at most {MAX_CUSTOMER_ID} characters")
     type_ = payload.get("type")
     return MessageToCustomer(customer_id, type_ if isinstance(type_, str) else None, payload)
 
 
-def is_deeper_than(most_levels: int, value: object) -> bool:
+def is_deeper_than(max_levels: int, value: object) -> bool:
     """Are there objects and lists inside each other, more than so many?"""
     level = [value]
-    for _ in range(most_levels):
+    for _ in range(max_levels):
         level = [
             inner
             for outer in level
@@ -192,8 +194,8 @@ def _is_id(value: object) -> bool:
     if isinstance(value, float):
         return math.isfinite(value)
     if isinstance(value, str):
-        return 0 < len(value) <= _MOST_NAME
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**_MOST_NAME
+        return 0 < len(value) <= _MAX_NAME
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**_MAX_NAME
 
 
 def _known_fields(message: dict[Any, Any], forward_fields: Sequence[str]) -> dict[str, Any]:
@@ -220,11 +222,11 @@ def _known_fields(message: dict[Any, Any], forward_fields: Sequence[str]) -> dic
 def _ignored(message: dict[Any, Any], forward_fields: Sequence[str]) -> list[str]:
     """The names of fields that say something and are not forwarded, in the order in which they came."""
     names = [
-        str(name)[:_MOST_IGNORED_CHARACTERS]
+        str(name)[:_MAX_IGNORED_CHARACTERS]
         for name, value in message.items()
         if value is not None and name not in FIELDS_TO_DMS and name not in forward_fields
     ]
-    return names[:_MOST_IGNORED]
+    return names[:_MAX_IGNORED]
 
 
 def _texts(value: object) -> list[str]:

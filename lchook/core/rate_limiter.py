@@ -9,8 +9,8 @@ _BURST_SECONDS = 10.0
 _TIDY_EVERY = 10_000
 
 
-class Rates:
-    """A rate for each of many keys (the generic cell rate algorithm: one number a key)."""
+class RateLimiter:
+    """Limits the rate of each of many keys (the generic cell rate algorithm: one number a key)."""
 
     def __init__(self, per_second: float, *, clock: Callable[[], float]) -> None:
         """:param per_second: 0 for no limit. :param clock: seconds; it only goes forward."""
@@ -39,3 +39,6 @@ class Rates:
     def forget(self, key: Hashable) -> None:
         """The key will not come again."""
         self._free_at.pop(key, None)
+
+
+# The old name, until nobody imports it.

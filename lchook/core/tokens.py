@@ -17,7 +17,7 @@ MAX_AGE_SECONDS = 300
 CLOCK_SKEW_SECONDS = 300
 
 _ALGORITHM = "HS256"
-_MOST_VERIFIED = 500
+_MAX_VERIFIED = 500
 # Pega chooses the secret and its length; `create_app` says once, in words, where it is short.
 warnings.filterwarnings("ignore", category=jwt.InsecureKeyLengthWarning)
 
@@ -79,7 +79,7 @@ class Tokens:
         claims = self._verified.get(token)
         if claims is None:
             claims = _decode(token, self._secrets, require=["iss", "iat"])
-            if len(self._verified) >= _MOST_VERIFIED:
+            if len(self._verified) >= _MAX_VERIFIED:
                 self._verified.clear()
             self._verified[token] = claims
         now = self._clock()

@@ -20,12 +20,12 @@ from lchook.dms.failures import cause_in_words
 from lchook.dms.trust import trusting_context
 
 # Posts under way at once; more wait. Each is a file descriptor, and gunicorn.conf.py reckons with so many.
-_MOST_POSTS = 1_500
+_MAX_POSTS = 1_500
 # Of these, so many for what is worth little. And for how long it is tried, to connect and to be answered.
-_MOST_BRIEF_POSTS = 300
+_MAX_BRIEF_POSTS = 300
 _BRIEF_SECONDS = 2.0
 # Of an answer, no more than this is read: LCH needs the status, and a few words where it is an error.
-_MOST_ANSWER_BYTES = 64 * 1024
+_MAX_ANSWER_BYTES = 64 * 1024
 
 _MEANINGS = {
     400: "the token is good, but it does not take the message",
@@ -41,13 +41,25 @@ _MEANINGS = {
 
 
 class DmsError(Exception):
-    """DMS gave no answer that counts. `may_have_taken`: the message may have reached it all the same. `hopeless`: the next
-    try would fail in the same way."""
+    """DMS gave no answer that counts.
 
-    def __init__(self, reason: str, *, may_have_taken: bool, hopeless: bool = False) -> None:
+    `possibly_delivered`: the message may have reached it all the same. `permanent`: the next try would fail in the same way.
+    """
+
+    def __init__(self, reason: str, *, possibly_delivered: bool, permanent: bool = False) -> None:
         super().__init__(reason)
-        self.may_have_taken = may_have_taken
-        self.hopeless = hopeless
+        self.possibly_delivered = possibly_delivered
+        self.permanent = permanent
+
+    @property
+    def may_have_taken(self) -> bool:
+        """The old name of `possibly_delivered`, until nobody asks for it."""
+        return self.possibly_delivered
+
+    @property
+    def hopeless(self) -> bool:
+        """The old name of `permanent`, until nobody asks for it."""
+        return self.permanent
 
     @property
     def detail(self) -> str:
@@ -96,8 +108,8 @@ class DmsClient:
         self._token_ttl_seconds = token_ttl_seconds
         self._timeout = (connect_timeout_seconds, read_timeout_seconds)
         self._read_timeout_seconds = read_timeout_seconds
-        self._posting = threading.BoundedSemaphore(_MOST_POSTS)
-        self._posting_briefly = threading.BoundedSemaphore(_MOST_BRIEF_POSTS)
+        self._posting = threading.BoundedSemaphore(_MAX_POSTS)
+        self._posting_briefly = threading.BoundedSemaphore(_MAX_BRIEF_POSTS)
         environment = requests.Session().merge_environment_settings(url, {}, None, None, None)
         self._url = url
         self._proxies, self._cert = environment["proxies"], environment["cert"]
@@ -127,7 +139,7 @@ class DmsClient:
         with contextlib.ExitStack() as places:
             for semaphore in (self._posting_briefly, self._posting):
                 if not semaphore.acquire(blocking=False):
-                    raise DmsError("too much is under way to DMS", may_have_taken=False)
+                    raise DmsError("too much is under way to DMS", possibly_delivered=False)
                 places.callback(semaphore.release)
             return self._post(body, (min(connect_seconds, _BRIEF_SECONDS), min(read_seconds, _BRIEF_SECONDS)))
 
@@ -156,21 +168,21 @@ class DmsClient:
                 proxies=self._proxies,
             )
         except requests.ConnectTimeout as error:
-            raise DmsError("no connection to DMS within the time allowed", may_have_taken=False) from error
+            raise DmsError("no connection to DMS within the time allowed", possibly_delivered=False) from error
         except requests.ReadTimeout as error:
-            raise DmsError("DMS did not answer in time; it may have the message", may_have_taken=True) from error
+            raise DmsError("DMS did not answer in time; it may have the message", possibly_delivered=True) from error
         except requests.exceptions.SSLError as error:
-            raise DmsError("DMS's certificate was not accepted", may_have_taken=False, hopeless=True) from error
+            raise DmsError("DMS's certificate was not accepted", possibly_delivered=False, permanent=True) from error
         except requests.exceptions.ProxyError as error:
-            raise DmsError("the proxy to DMS failed", may_have_taken=False) from error
+            raise DmsError("the proxy to DMS failed", possibly_delivered=False) from error
         except NotSentError as error:
-            raise DmsError("no connection to DMS", may_have_taken=False) from error
+            raise DmsError("no connection to DMS", possibly_delivered=False) from error
         except requests.ConnectionError as error:
             if _never_connected(error):
-                raise DmsError("no connection to DMS", may_have_taken=False) from error
-            raise DmsError("the connection to DMS broke; it may have the message", may_have_taken=True) from error
+                raise DmsError("no connection to DMS", possibly_delivered=False) from error
+            raise DmsError("the connection to DMS broke; it may have the message", possibly_delivered=True) from error
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
-            raise DmsError(f"posting to DMS failed ({type(error).__name__})", may_have_taken=True) from error
+            raise DmsError(f"posting to DMS failed ({type(error).__name__})", possibly_delivered=True) from error
         status, headers = response.status_code, response.headers
         said = self._body_of(response)
         # Of what went well nobody reads the words.
@@ -184,8 +196,8 @@ class DmsClient:
         deadline = time.monotonic() + self._read_timeout_seconds
         read = bytearray()
         try:
-            while len(read) <= _MOST_ANSWER_BYTES and time.monotonic() < deadline:
-                piece = response.raw.read1(_MOST_ANSWER_BYTES)
+            while len(read) <= _MAX_ANSWER_BYTES and time.monotonic() < deadline:
+                piece = response.raw.read1(_MAX_ANSWER_BYTES)
                 if not piece:
                     response.raw.release_conn()
                     break
@@ -202,7 +214,7 @@ class _OtherProxyAdapter(HTTPAdapter):
 
     def __init__(self, verify: bool | str) -> None:
         self._verify = verify
-        super().__init__(pool_maxsize=_MOST_POSTS)
+        super().__init__(pool_maxsize=_MAX_POSTS)
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         super().init_poolmanager(*args, **options, ssl_context=trusting_context(self._verify))
@@ -215,7 +227,7 @@ def _words(body: bytes | bytearray, coding: str | None) -> str:
     """What a body says, cut short. Gateways compress what nobody asked them to; where that cannot be read, nothing."""
     if coding:
         try:
-            body = decompressed(bytes(body), coding, max_bytes=_MOST_ANSWER_BYTES)
+            body = decompressed(bytes(body), coding, max_bytes=_MAX_ANSWER_BYTES)
         except BodyError:
             return ""
     return body[:500].decode("utf-8", "replace")

@@ -27,11 +27,11 @@ from lchook.dms.trust import trusting_context
 
 # Connections kept open for later use, and for how long: servers commonly close them after 5 s or more. As many as a DMS that
 # takes seconds to answer makes necessary: to open them all again would cost most when there is most to do.
-_MOST_IDLE = 500
+_MAX_IDLE = 500
 _IDLE_SECONDS = 30.0
 _RECEIVE_BYTES = 16 * 1024
 # Of an answer, no more than this is read.
-_MOST_ANSWER_BYTES = 64 * 1024
+_MAX_ANSWER_BYTES = 64 * 1024
 _TCP_ESTABLISHED = 1
 
 
@@ -137,7 +137,7 @@ class PooledAdapter(BaseAdapter):
     def _keep(self, key: tuple[str, str, int], connection: socket.socket) -> None:
         kept = self._idle.setdefault(key, deque())
         kept.append((connection, time.monotonic()))
-        if len(kept) > _MOST_IDLE:
+        if len(kept) > _MAX_IDLE:
             kept.popleft()[0].close()
 
     def _connect(self, route: Route, timeout_seconds: float, verify: bool | str, cert: Any) -> socket.socket:
@@ -192,7 +192,7 @@ class _Answer:
 def _read_answer(connection: socket.socket, deadline: float) -> _Answer:
     """An answer, as far as it matters: its status is known, and its body is complete, or too long, or broken off."""
     answer = _Answer()
-    while not answer.complete and len(answer.body) <= _MOST_ANSWER_BYTES:
+    while not answer.complete and len(answer.body) <= _MAX_ANSWER_BYTES:
         try:
             connection.settimeout(max(0.001, deadline - time.monotonic()))
             data = connection.recv(_RECEIVE_BYTES)

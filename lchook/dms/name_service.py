@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from lchook.core import events
 from lchook.dms.failures import NameServiceTimeoutError, cause_in_words
 from lchook.logs import Log
 
@@ -102,7 +103,7 @@ class NameService:
             expected = isinstance(error, OSError) and error.errno in (errno.ENETUNREACH, errno.EADDRNOTAVAIL)
             if other[4] not in self._avoided and not expected and not self._quiet:
                 reason = cause_in_words(error) or "it keeps silent"
-                log.warning("an address fails, another one works", host=host, address=other[4][0], reason=reason)
+                log.warning(events.DMS_ADDRESS_FAILS, host=host, address=other[4][0], reason=reason)
             self._avoided[other[4]] = until
 
     def none_answered(self, host: str, port: int) -> None:
@@ -143,7 +144,7 @@ class NameService:
                 known.fresh_until = now + FRESH_SECONDS
                 if known.failing:
                     known.failing = False
-                    log.info("the name service answers again", host=host)
+                    log.info(events.NAME_SERVICE_BACK, host=host)
             elif now - known.told_at < _STALE_SECONDS and known.addresses and not known.doubted:
                 known.fresh_until = now + FRESH_SECONDS
         lookup.done.set()
@@ -152,7 +153,7 @@ class NameService:
         if not known.failing and not self._quiet:
             known.failing = True
             reason = "it fails" if lookup.error is not None else "it is slow"
-            log.warning("no answer of the name service: addresses that it told before are used", host=host, reason=reason)
+            log.warning(events.NAME_SERVICE_FAILS, host=host, reason=reason)
 
 
 def _numeric(host: str, port: int) -> list[AddressInfo]:

@@ -21,7 +21,7 @@ from lchook.dms.first_to_connect import Attempt, first_to_connect
 from lchook.dms.name_service import AddressInfo, NameService
 
 # Of a proxy's answer.
-_MOST_HEAD_BYTES = 64 * 1024
+_MAX_HEAD_BYTES = 64 * 1024
 _UNDER_WAY = (errno.EINPROGRESS, errno.EWOULDBLOCK)
 
 
@@ -114,7 +114,7 @@ class Route:
             yield connection.fileno(), select.POLLIN
             data = connection.recv(4096)
             head += data
-            if not data or len(head) > _MOST_HEAD_BYTES:
+            if not data or len(head) > _MAX_HEAD_BYTES:
                 raise ProxyRefusedError(_status(head))
         if not 200 <= _status(head) < 300:
             raise ProxyRefusedError(_status(head))

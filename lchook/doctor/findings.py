@@ -20,7 +20,7 @@ Status = Literal["ok", "problem", "warning", "skipped"]
 _MARKS = {"ok": "✓", "problem": "✗", "warning": "!", "skipped": "–"}  # noqa: RUF001 - a dash is meant
 _ASCII_MARKS = {"ok": "+", "problem": "x", "warning": "!", "skipped": "-"}
 _COLOURS = {"ok": "green", "problem": "red", "warning": "yellow", "skipped": "bright_black"}
-_MOST_CHARACTERS = 200
+_MAX_CHARACTERS = 200
 _TOKEN = re.compile(r"eyJ[\w-]+(\.[\w-]*)*")
 
 
@@ -61,7 +61,7 @@ def has_problems(findings: Iterable[Finding]) -> bool:
 def quoted(text: object) -> str:
     """A text from outside, on one line, cut short, without anything that looks like a token."""
     plain = _TOKEN.sub("(a token)", str(text))
-    cut = plain if len(plain) <= _MOST_CHARACTERS else plain[:_MOST_CHARACTERS] + "…"
+    cut = plain if len(plain) <= _MAX_CHARACTERS else plain[:_MAX_CHARACTERS] + "…"
     return repr(cut)
 
 

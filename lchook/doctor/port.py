@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterator
 
 from lchook.binds import all_addresses, family, this_machine, written
-from lchook.doctor.asking import HERE, WEBHOOK_PATH, Answer, ask_hook, why
+from lchook.doctor.asking import HERE, WEBHOOK_PATH, HookAnswer, ask_hook, why
 from lchook.doctor.findings import Finding
 
 
@@ -55,7 +55,7 @@ def _listening_refused(port: int) -> int | None:
     return None
 
 
-def _ask(port: int) -> Answer:
+def _ask(port: int) -> HookAnswer:
     """Whoever answers, by IPv4 or by IPv6."""
     refusals: list[OSError] = []
     for address in this_machine(port):

@@ -49,7 +49,7 @@ def probe(settings: Settings) -> Iterator[Finding]:
     except DmsError as error:
         words = f"{error}: {error.detail}" if error.detail else str(error)
         advice = "See the checks of name, connection and certificate."
-        if error.may_have_taken:
+        if error.possibly_delivered:
             advice = "What listens at DMS_URL may be no DMS, or it is slow: LCH waits for DMS_READ_TIMEOUT."
         yield Finding("probe", "problem", f"no answer to a typing indicator: {words}", advice)
         return

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from config import Settings
 from lchook.core.tokens import Tokens
-from lchook.doctor.asking import CONNECT_SECONDS, HERE, MOST_SECONDS, WEBHOOK_PATH, Answer, ask_hook, why
+from lchook.doctor.asking import CONNECT_SECONDS, HERE, MAX_SECONDS, WEBHOOK_PATH, HookAnswer, ask_hook, why
 from lchook.doctor.findings import Finding, quoted, within
 from lchook.doctor.line import Line
 
@@ -130,7 +130,7 @@ def _web_socket(address: str) -> Finding:
     """Does an upgrade get through? The connection that opens is closed at once."""
     line = Line.to(address, timeout_seconds=CONNECT_SECONDS)
     try:
-        status = within(MOST_SECONDS, lambda: _upgrade_status(line))
+        status = within(MAX_SECONDS, lambda: _upgrade_status(line))
     except (OSError, http.client.HTTPException) as error:
         return Finding("websocket", "warning", f"no WebSocket opens: {why(error)}", _UPGRADE_ADVICE)
     if status == 101:
@@ -156,7 +156,7 @@ def _upgrade_status(line: Line) -> int:
     return line.request("GET", context, extra).status
 
 
-def _signed_post(address: str, token: str) -> Answer:
+def _signed_post(address: str, token: str) -> HookAnswer:
     body = json.dumps({"type": "typing_indicator", "customer_id": f"lch-doctor-{uuid.uuid4()}"})
     return ask_hook(
         "POST", address, body=body, headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"}

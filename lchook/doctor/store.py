@@ -18,7 +18,7 @@ from lchook.store import StoreError, UnknownFormatError
 from lchook.store.files import ON_NETWORK, network_file_system
 from lchook.store.from_url import DEFAULT_FILE, store_from_url
 
-_MOST_SECONDS = 10.0
+_MAX_SECONDS = 10.0
 _LITTLE_SPACE_BYTES = 100 * 1024 * 1024
 
 
@@ -38,7 +38,7 @@ def examine_store(settings: Settings, *, folder: Path) -> Iterator[Finding]:
         path = Path(parts.path) if parts.path else folder / DEFAULT_FILE
     where = f"the file {path}" if path else f"Redis at {without_secrets(settings.store_url)}"
     try:
-        seconds = within(_MOST_SECONDS, lambda: _keep_and_remove(settings, folder))
+        seconds = within(_MAX_SECONDS, lambda: _keep_and_remove(settings, folder))
     except UnknownFormatError as error:
         yield Finding("store", "problem", str(error), "Start the version that wrote it, or name another file in STORE_URL.")
         return
@@ -46,7 +46,7 @@ def examine_store(settings: Settings, *, folder: Path) -> Iterator[Finding]:
         yield Finding("store", "problem", f"it cannot be used: {quoted(error)}", _advice(path))
         return
     except TimeoutError:
-        yield Finding("store", "problem", f"{where} did not answer within {_MOST_SECONDS:g} s", _advice(path))
+        yield Finding("store", "problem", f"{where} did not answer within {_MAX_SECONDS:g} s", _advice(path))
         return
     yield Finding("store", "ok", f"{where} kept a message, gave it back and forgot it, in {seconds * 1000:.0f} ms")
     if path and (kind := network_file_system(path)):
@@ -73,9 +73,9 @@ def _keep_and_remove(settings: Settings, folder: Path) -> float:
     try:
         store.put(nobody, text, None)
         try:
-            letters = store.fetch(nobody, 0, 10).letters
-            store.remove([Removal(nobody, [letter.number for letter in letters], last=True)])
-            if [letter.text for letter in letters] != [text] or store.fetch(nobody, 0, 10).letters:
+            messages = store.fetch(nobody, 0, 10).letters
+            store.remove([Removal(nobody, [message.number for message in messages], last=True)])
+            if [message.text for message in messages] != [text] or store.fetch(nobody, 0, 10).letters:
                 raise StoreError("it does not give back what it was given")
         finally:
             store.clear(nobody)

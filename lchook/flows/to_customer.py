@@ -14,6 +14,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from lchook.core import events
 from lchook.core.ack_timers import AckTimers
 from lchook.core.canonical import compact_json
 from lchook.core.delivery import (
@@ -166,20 +167,20 @@ class ToCustomer:
         kept = self._store.put(customer_id, text, fingerprint)
         if not kept.kept:
             self.counts["repeated_webhook"] += 1
-            log.info("a repeated webhook is not delivered again", customer=customer_id, message=name)
+            log.info(events.WEBHOOK_REPEATED, customer=customer_id, message=name)
             if kept.here:
                 # Where the store kept the first one and its answer was lost, nobody has sent it yet.
                 self.deliver_pending(customer_id)
             return
         if kept.dropped:
             self.counts["dropped_mailbox_full"] += kept.dropped
-            log.warning("mailbox full: the oldest letters are dropped", customer=customer_id, letters=kept.dropped)
+            log.warning(events.MAILBOX_FULL, customer=customer_id, messages=kept.dropped)
         session = self._sessions.get(customer_id)
         if session is None or (session.connection is None and not kept.here):
             if kept.here:
-                log.info("kept until the customer comes", customer=customer_id, message=name)
+                log.info(events.WAITS_FOR_CUSTOMER, customer=customer_id, message=name)
             else:
-                log.info("kept; another instance has the customer, or none", customer=customer_id, message=name)
+                log.info(events.WAITS_ELSEWHERE, customer=customer_id, message=name)
             return
         stored = Message(kept.number, text, message.payload)
         self._input(customer_id, lambda session: session.stored(stored, kept.before))
@@ -199,11 +200,11 @@ class ToCustomer:
         try:
             count = self._store.clear(customer_id, seconds_ago=seconds_ago)
         except StoreError as error:
-            log.error("the mailbox could not be emptied", customer=customer_id, reason=error)
+            log.error(events.CLEAR_FAILED, customer=customer_id, reason=error)
             return
         if count:
             self.counts["dropped_session_ended"] += count
-            log.info("the customer ended the session: waiting letters are dropped", customer=customer_id, letters=count)
+            log.info(events.SESSION_ENDED, customer=customer_id, messages=count)
 
     # What is here
 
@@ -244,7 +245,8 @@ class ToCustomer:
         delivery.overdue = True
         self.counts["acknowledgement_timeout"] += 1
         log.error(
-            f"not acknowledged within {self._ack_timeout_seconds:g} s",
+            events.NOT_ACKNOWLEDGED,
+            seconds=self._ack_timeout_seconds,
             customer=delivery.customer_id,
             message=delivery.message_id,
             socket=delivery.connection,
@@ -270,11 +272,11 @@ class ToCustomer:
         try:
             expired = self._store.expire()
         except StoreError as error:
-            log.error("the store could not be tidied", reason=error)
+            log.error(events.EXPIRE_FAILED, reason=error)
             return
         if expired:
             self.counts["dropped_expired"] += expired
-            log.warning("letters are dropped: their time to live is over", letters=expired)
+            log.warning(events.MESSAGES_EXPIRED, messages=expired)
 
     # Inputs and effects
 
@@ -317,7 +319,7 @@ class ToCustomer:
             try:
                 answer = self._perform(session, effect)
             except Exception:
-                log.exception("sending failed", customer=customer_id)
+                log.exception(events.SENDING_FAILED, customer=customer_id)
                 self._retries.add(customer_id)
                 continue
             if answer is not None:
@@ -349,13 +351,14 @@ class ToCustomer:
                     connection, lambda: self._input(customer_id, lambda session: session.alive(connection))
                 )
             case StandsBy(connection):
-                log.info("stands by: the customer is on another socket", customer=customer_id, socket=connection)
+                log.info(events.STANDS_BY, customer=customer_id, socket=connection)
             case TakenBack(messages):
                 self.counts["unacknowledged_at_disconnect"] += messages
-                log.info("letters wait for the next socket", customer=customer_id, letters=messages)
+                log.info(events.WAITS_FOR_SOCKET, customer=customer_id, messages=messages)
             case Left(connection, elsewhere):
-                text = "now on another instance" if elsewhere else "mapping removed: the socket is closed"
-                log.info(text, customer=customer_id, socket=connection)
+                log.info(
+                    events.ON_ANOTHER_INSTANCE if elsewhere else events.DETACHED, customer=customer_id, socket=connection
+                )
         return None
 
     def _send(self, delivery: Delivery, message: Message) -> None:
@@ -365,7 +368,7 @@ class ToCustomer:
         with self._lock:
             self._timers.sent(delivery)
         log.info(
-            "sent to the customer",
+            events.SENT_TO_CUSTOMER,
             customer=delivery.customer_id,
             message=delivery.message_id,
             type=payload.get("type"),
@@ -380,7 +383,7 @@ class ToCustomer:
             self._timers.acknowledged(delivery)
         self._on_acknowledgement(self._clock() - delivery.sent_at)
         log.info(
-            "acknowledged late" if delivery.overdue else "acknowledged",
+            events.ACKNOWLEDGED_LATE if delivery.overdue else events.ACKNOWLEDGED,
             customer=delivery.customer_id,
             message=delivery.message_id,
             socket=delivery.connection,
@@ -400,9 +403,7 @@ class ToCustomer:
             try:
                 self._store.pass_on(message.customer_id, json.dumps(message.payload))
             except StoreError as error:
-                log.warning(
-                    "a message that is not kept is lost", customer=message.customer_id, type=message.type, reason=error
-                )
+                log.warning(events.TRANSIENT_LOST, customer=message.customer_id, type=message.type, reason=error)
 
     # The store
 
@@ -410,9 +411,9 @@ class ToCustomer:
         try:
             fetched = self._store.fetch(customer_id, after, FETCH_LIMIT)
         except StoreError as error:
-            log.error("letters cannot be fetched now", customer=customer_id, reason=error)
+            log.error(events.FETCH_FAILED, customer=customer_id, reason=error)
             return Session.fetch_failed
-        messages = [Message(letter.number, letter.text) for letter in fetched.letters]
+        messages = [Message(stored.number, stored.text) for stored in fetched.letters]
         return lambda session: session.fetched(messages, fetched.state, is_weak=fetched.weakly)
 
     def _claim(self, customer_id: str, claim: Claim) -> Step:
@@ -420,7 +421,7 @@ class ToCustomer:
         try:
             self._store.claim(customer_id, seconds_ago=seconds_ago, weakly=claim.is_weak)
         except StoreError as error:
-            log.error("the customer cannot be claimed now", customer=customer_id, reason=error)
+            log.error(events.CLAIM_FAILED, customer=customer_id, reason=error)
             return Session.claim_failed
         return Session.claimed
 
@@ -428,7 +429,7 @@ class ToCustomer:
         try:
             self._store.leave(customer_id, waiting=release.waiting)
         except StoreError as error:
-            log.error("the store cannot be told that the customer is gone", customer=customer_id, reason=error)
+            log.error(events.RELEASE_FAILED, customer=customer_id, reason=error)
             return lambda session: session.release_failed(release)
         return lambda session: session.released(release)
 
@@ -450,7 +451,7 @@ class ToCustomer:
         try:
             self._store.remove(removals)
         except StoreError as error:
-            log.error("delivered letters cannot be removed now", customers=len(removals), reason=error)
+            log.error(events.REMOVE_FAILED, customers=len(removals), reason=error)
             for removal in removals:
                 self._input(removal.customer_id, lambda session, removal=removal: session.remove_failed(removal))  # type: ignore[misc]
             return

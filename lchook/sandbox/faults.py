@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from lchook.sandbox.files import LINK_SECONDS, MOST_LINK_SECONDS
+from lchook.sandbox.files import LINK_SECONDS, MAX_LINK_SECONDS
 
 STATUS_FAULTS = ("400", "401", "404", "429", "500", "502", "503", "504")
 DMS_FAULTS = ("none", "slow", "hang", "refused", "reset", "garbage", "redirect", "unknown_type", "gateway", *STATUS_FAULTS)
@@ -33,7 +33,7 @@ _WITH_RETRY_AFTER = ("429", "503")
 # These come from the proxies before DMS, which speak HTML.
 _FROM_A_PROXY = ("502", "504")
 _LONGEST_SECONDS = 3600
-_MOST_TIMES = 1_000_000
+_MAX_TIMES = 1_000_000
 
 
 class FaultsError(ValueError):
@@ -64,10 +64,8 @@ class FaultState:
             self.retry_after_seconds is None or _is_whole(self.retry_after_seconds, 0, _LONGEST_SECONDS),
             f"whole seconds, 0 to {_LONGEST_SECONDS}, or null",
         )
-        _check("times", self.times is None or _is_whole(self.times, 1, _MOST_TIMES), "a number of posts, or null")
-        _check(
-            "link_seconds", _is_whole(self.link_seconds, 1, MOST_LINK_SECONDS), f"whole seconds, 1 to {MOST_LINK_SECONDS}"
-        )
+        _check("times", self.times is None or _is_whole(self.times, 1, _MAX_TIMES), "a number of posts, or null")
+        _check("link_seconds", _is_whole(self.link_seconds, 1, MAX_LINK_SECONDS), f"whole seconds, 1 to {MAX_LINK_SECONDS}")
         if self.dms == "refused" and self.times is not None:
             raise FaultsError("times must be null with refused: a refused connection cannot be counted")
 

@@ -18,7 +18,7 @@ from xml.sax.saxutils import escape
 LINK_SECONDS = 15 * 60
 FILE_SECONDS = 24 * 3600
 # S3 signs no link for longer.
-MOST_LINK_SECONDS = 7 * 24 * 3600
+MAX_LINK_SECONDS = 7 * 24 * 3600
 # The address of the files before anybody asked for the page, which knows its own.
 DEFAULT_FILES_URL = "/sandbox/files"
 

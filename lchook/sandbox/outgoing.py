@@ -17,7 +17,7 @@ from lchook.sandbox.bodies import webhook_body
 # What is behind a clock that goes wrong by minutes, and still within what counts.
 _CLOCK_WRONG_SECONDS = 240
 # Whole numbers beyond this are not the same number to everybody who reads JSON.
-_MOST_EXACT = 2**53
+_MAX_EXACT = 2**53
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +109,7 @@ def _numeric_id(body: Mapping[str, Any]) -> Mapping[str, Any]:
     """A number for the digits, and the digits for a number. Other ids cannot be a number, and stay."""
     customer_id = body.get("customer_id")
     if isinstance(customer_id, str):
-        is_number = re.fullmatch("0|[1-9][0-9]{0,15}", customer_id) and int(customer_id) < _MOST_EXACT
+        is_number = re.fullmatch("0|[1-9][0-9]{0,15}", customer_id) and int(customer_id) < _MAX_EXACT
         return {**body, "customer_id": int(customer_id)} if is_number else body
     return {**body, "customer_id": str(customer_id)}
 

@@ -11,7 +11,7 @@ from typing import Any
 from lchook.sandbox.bodies import AGENT, AGENT_LEFT, BOT, IN_QUEUE, CustomerId, tile, unsigned_link, webhook_body
 
 # Conversations that are remembered; the one that was silent for longest is forgotten first.
-MOST_CONVERSATIONS = 10_000
+MAX_CONVERSATIONS = 10_000
 
 HELP = (
     "I understand: menu, carousel, link, attachment, typing, wait, queue, agent, bye and help. "
@@ -66,7 +66,7 @@ class Script:
             is_new = customer_id not in self._conversations
             conversation = self._conversations.setdefault(customer_id, _Conversation())
             self._conversations.move_to_end(customer_id)
-            if len(self._conversations) > MOST_CONVERSATIONS:
+            if len(self._conversations) > MAX_CONVERSATIONS:
                 self._conversations.popitem(last=False)
             said = _Saying(message["customer_id"], conversation, AGENT if conversation.with_agent else BOT, link)
             wish = _wish(message)

@@ -22,8 +22,8 @@ from lchook.sandbox.wire import Wire, shown_body
 _CHUNK_BYTES = 100
 _POOL_SIZE = 100
 # What may wait for one customer, and how many customers may have something waiting.
-MOST_WAITING = 200
-MOST_CUSTOMERS = 2000
+MAX_WAITING = 200
+MAX_CUSTOMERS = 2000
 
 _Waiting = deque[tuple[Step, "Future[int | None]"]]
 
@@ -140,14 +140,14 @@ class Webhooks:
         with self._lock:
             waiting = self._waiting.get(customer_id)
             if waiting is None:
-                if len(self._waiting) >= MOST_CUSTOMERS:
-                    raise OverloadedError(f"webhooks of {MOST_CUSTOMERS} customers wait already")
+                if len(self._waiting) >= MAX_CUSTOMERS:
+                    raise OverloadedError(f"webhooks of {MAX_CUSTOMERS} customers wait already")
                 self._waiting[customer_id] = deque(entries)
                 worker = threading.Thread(target=self._work, args=(customer_id,), name="sandbox-webhooks", daemon=True)
                 self._workers.add(worker)
                 worker.start()
-            elif len(waiting) + len(entries) > MOST_WAITING:
-                raise OverloadedError(f"{MOST_WAITING} webhooks of this customer wait already")
+            elif len(waiting) + len(entries) > MAX_WAITING:
+                raise OverloadedError(f"{MAX_WAITING} webhooks of this customer wait already")
             else:
                 waiting.extend(entries)
         return [outcome for _, outcome in entries]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from socketio import packet
 
 from lchook.core.addresses import network
-from lchook.core.rate_limiter import Rates
+from lchook.core.rate_limiter import RateLimiter
 from lchook.logs import Log
 from lchook.transport.engine_server import Busy
 
@@ -43,8 +43,8 @@ class Guard:
     def __init__(
         self,
         *,
-        packet_rates: Rates,
-        connection_rates: Rates,
+        packet_rates: RateLimiter,
+        connection_rates: RateLimiter,
         connect_timeout_seconds: float,
         refusal: Callable[[str], list[Any]],
         on_connection: Callable[[], None],

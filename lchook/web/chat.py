@@ -12,14 +12,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from lchook.core import events
 from lchook.core.addresses import is_this_machine
-from lchook.core.authentication import Doorkeeper, Identity, RefusedError
+from lchook.core.authentication import Authenticator, Identity, RefusedError
 from lchook.core.messages import END_OF_SESSION, MessageError, MessageToDms, dms_from_client
-from lchook.core.rate_limiter import Rates
+from lchook.core.rate_limiter import RateLimiter
 from lchook.flows.to_customer import ToCustomer
 from lchook.flows.to_dms import Outcome, ToDms
-from lchook.logs import Log, Spoken
-from lchook.periodic_tasks import Ticker
+from lchook.logs import Log, Redacted
+from lchook.periodic_tasks import PeriodicTasks
 from lchook.transport.connections import Connections
 from lchook.transport.namespace import Acknowledge, Namespace, Refused
 from lchook.web.metrics import Metrics, type_label
@@ -29,12 +30,12 @@ log = Log(__name__)
 # Clients compare with exactly this text.
 FORWARDING_FAILED = "Error forwarding request to external API"
 # One page may show a few customers (a person changes roles in a demo), not hundreds.
-_MOST_CUSTOMERS = 50
+_MAX_CUSTOMERS = 50
 # A client that has itself sent things and does not read them must not fill the memory: no echo while so many characters
 # wait to be sent to it.
-_MOST_UNSENT_CHARACTERS = 250_000
+_MAX_UNSENT_CHARACTERS = 250_000
 # Names come from outside: so many are logged.
-_MOST_TOLD_IGNORED = 100
+_MAX_TOLD_IGNORED = 100
 # python-engineio's reason where a ping was not answered in time.
 _DEAD = "ping timeout"
 _LONG_AGO_SECONDS = 1e9
@@ -43,7 +44,7 @@ _LONG_AGO_SECONDS = 1e9
 @dataclass(slots=True)
 class _Socket:
     identity: Identity
-    # When its client spoke last, over a connection before this one, if it says so.
+    # When its client sent its last message, over an earlier connection; None where it does not say.
     spoke_seconds_ago: float | None = None
     customers: set[str] = field(default_factory=set)
 
@@ -54,11 +55,11 @@ class Chat(Namespace):
     def __init__(
         self,
         *,
-        doorkeeper: Doorkeeper,
+        authenticator: Authenticator,
         to_dms: ToDms,
         to_customer: ToCustomer,
-        ticker: Ticker,
-        customer_rates: Rates,
+        periodic_tasks: PeriodicTasks,
+        customer_rate_limiter: RateLimiter,
         max_message_bytes: int,
         forward_fields: Sequence[str],
         connections: Connections,
@@ -66,11 +67,11 @@ class Chat(Namespace):
         clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__("/")
-        self._doorkeeper = doorkeeper
+        self._authenticator = authenticator
         self._to_dms = to_dms
         self._to_customer = to_customer
-        self._ticker = ticker
-        self._customer_rates = customer_rates
+        self._periodic_tasks = periodic_tasks
+        self._customer_rate_limiter = customer_rate_limiter
         self._max_message_bytes = max_message_bytes
         self._forward_fields = forward_fields
         self._connections = connections
@@ -82,38 +83,38 @@ class Chat(Namespace):
         self._expiries: list[tuple[float, str]] = []
         # Names of fields that the log has said are not forwarded.
         self._told_ignored: set[str] = set()
-        # What happened, for those who run it.
+        # What happened, for the metrics.
         self.counts: Counter[str] = Counter()
 
     def connected(self, sid: str, environ: dict[str, Any], auth: Any) -> None:
         """A client is there. Who it is, it says with its first message, or now (`auth`)."""
-        self._ticker.start()
+        self._periodic_tasks.start()
         address = environ.get("REMOTE_ADDR") or ""
         try:
             browser = environ.get("HTTP_USER_AGENT") or ""
-            identity = self._doorkeeper.identify(
+            identity = self._authenticator.identify(
                 auth, address=address, browser=browser, this_machine=is_this_machine(environ)
             )
         except RefusedError as error:
             self.counts["connections_refused"] += 1
-            log.warning("connection refused", socket=sid, address=address, reason=error)
+            log.warning(events.CONNECTION_REFUSED, socket=sid, address=address, reason=error)
             raise Refused(str(error)) from error
         self._sockets[sid] = _Socket(identity, _spoke_seconds_ago(auth))
         if identity.expires_at is not None:
             heapq.heappush(self._expiries, (identity.expires_at, sid))
         self.counts["connections"] += 1
-        log.info("connected", socket=sid, address=address)
+        log.info(events.CONNECTED, socket=sid, address=address)
 
     def ready(self, sid: str) -> None:
         known = self._sockets.get(sid)
         if known is not None and known.identity.customer_id is not None:
             customer_id = known.identity.customer_id
-            log.info("resumes", customer=customer_id, socket=sid)
+            log.info(events.RESUMES, customer=customer_id, socket=sid)
             known.customers.add(customer_id)
             self._to_customer.resume(customer_id, sid, spoke_seconds_ago=known.spoke_seconds_ago)
 
     def disconnected(self, sid: str, reason: str) -> None:
-        log.info("disconnected", socket=sid, reason=reason)
+        log.info(events.DISCONNECTED, socket=sid, reason=reason)
         self._sockets.pop(sid, None)
         self._to_customer.disconnected(sid, was_dead=reason == _DEAD)
 
@@ -122,7 +123,7 @@ class Chat(Namespace):
             self._client_message(sid, args, acknowledge)
         elif event == "serverMessage":
             # The Node program sends these back, and its clients may rely on it.
-            if self._connections.unsent(sid) > _MOST_UNSENT_CHARACTERS:
+            if self._connections.unsent(sid) > _MAX_UNSENT_CHARACTERS:
                 acknowledge(Outcome("rejected", error="too many echoes are waiting: read them first").as_dict())
                 return
             self._connections.send_event(sid, "serverMessage", *args)
@@ -135,7 +136,7 @@ class Chat(Namespace):
         while self._expiries and self._expiries[0][0] <= self._clock():
             _, sid = heapq.heappop(self._expiries)
             if sid in self._sockets:
-                log.info("the token has expired: the socket is closed", socket=sid)
+                log.info(events.TOKEN_EXPIRED, socket=sid)
                 self.counts["tokens_expired"] += 1
                 self._connections.close(sid)
 
@@ -163,20 +164,20 @@ class Chat(Namespace):
             message = dms_from_client(
                 args[0] if args else None,
                 max_bytes=self._max_message_bytes,
-                speaker=lambda claimed: self._speaker(sid, claimed),
+                resolve_customer=lambda claimed: self._resolve_customer(sid, claimed),
                 forward_fields=self._forward_fields,
             )
         except MessageError as error:
             self.counts["messages_rejected"] += 1
-            log.warning("clientMessage rejected", socket=sid, reason=error)
+            log.warning(events.CLIENT_MESSAGE_REJECTED, socket=sid, reason=error)
             done(Outcome("rejected", error=str(error)))
             return
         log.info(
-            "received from the customer",
+            events.RECEIVED_FROM_CUSTOMER,
             customer=message.customer_id,
             message=message.message_id,
             type=message.type,
-            text=Spoken(message.text),
+            text=Redacted(message.text),
             socket=sid,
         )
         if message.ignored:
@@ -195,32 +196,32 @@ class Chat(Namespace):
 
     def _tell_ignored(self, message: MessageToDms) -> None:
         for name in message.ignored:
-            if name not in self._told_ignored and len(self._told_ignored) < _MOST_TOLD_IGNORED:
+            if name not in self._told_ignored and len(self._told_ignored) < _MAX_TOLD_IGNORED:
                 self._told_ignored.add(name)
-                log.warning("a field is not forwarded: FORWARD_FIELDS can name it", field=name, type=message.type)
+                log.warning(events.FIELD_IGNORED, field=name, type=message.type)
 
-    def _speaker(self, sid: str, claimed: str) -> str:
-        """The customer for whom this socket speaks when it claims an id."""
+    def _resolve_customer(self, sid: str, claimed: str) -> str:
+        """The customer for whom a message of this socket goes that claims this id."""
         known = self._sockets.get(sid)
         if known is None:
             raise MessageError("this connection is closed")
         if known.identity.expires_at is not None and self._clock() >= known.identity.expires_at:
             raise MessageError("this connection's token has expired: connect again with a new one")
-        customer_id = known.identity.speaker(claimed)
+        customer_id = known.identity.resolve_customer(claimed)
         if customer_id not in known.customers:
-            if len(known.customers) >= _MOST_CUSTOMERS:
-                raise MessageError(f"one connection may speak for at most {_MOST_CUSTOMERS} customers")
+            if len(known.customers) >= _MAX_CUSTOMERS:
+                raise MessageError(f"one connection may speak for at most {_MAX_CUSTOMERS} customers")
             known.customers.add(customer_id)
-            if not claimed and not known.identity.unnamed_id_lasts and not self._has_warned_of_hidden_addresses:
+            if not claimed and not known.identity.anonymous_id_lasts and not self._has_warned_of_hidden_addresses:
                 self._has_warned_of_hidden_addresses = True
                 log.warning(
-                    "visitors without a name and a session come from an address that could be anybody's: a conversation of"
-                    " their own for each connection",
+                    events.ADDRESSES_HIDDEN,
                     socket=sid,
                 )
-        if not self._customer_rates.allows(customer_id):
+        if not self._customer_rate_limiter.allows(customer_id):
             self.counts["messages_too_many"] += 1
-            raise MessageError(f"too many messages: at most {self._customer_rates.per_second:g} a second, more in bursts")
+            per_second = self._customer_rate_limiter.per_second
+            raise MessageError(f"too many messages: at most {per_second:g} a second, more in bursts")
         return customer_id
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+from lchook.core import events
 from lchook.flows.to_customer import ToCustomer
 from lchook.flows.to_dms import ToDms
 from lchook.logs import Log
@@ -21,8 +22,8 @@ from lchook.transport.cors import SOCKET_IO, WsgiApp
 log = Log(__name__)
 
 # For messages under way to DMS. gunicorn's graceful_timeout is 20 s, a platform's patience often 30 s.
-_MOST_SECONDS = 16.0
-# For acknowledgements of letters. They are kept, so this only saves sending some of them twice.
+_MAX_SECONDS = 16.0
+# For acknowledgements of messages. They are kept, so this only saves sending some of them twice.
 _ACKNOWLEDGEMENT_SECONDS = 2.0
 _REFUSAL = json.dumps({"error": "this instance is stopping: try again"}).encode()
 
@@ -58,15 +59,16 @@ class Draining:
         self.stopping = True
         self._to_dms.stop()
         started = time.monotonic()
-        while (seconds := time.monotonic() - started) < _MOST_SECONDS:
+        while (seconds := time.monotonic() - started) < _MAX_SECONDS:
             waits_for_acknowledgements = seconds < _ACKNOWLEDGEMENT_SECONDS and self._to_customer.unacknowledged() > 0
             if self._to_dms.under_way() == 0 and not waits_for_acknowledgements:
                 break
             time.sleep(0.05)
         log.info(
-            f"stopping after {time.monotonic() - started:.1f} s",
+            events.STOPPING,
+            seconds=time.monotonic() - started,
             messages_unfinished=self._to_dms.under_way(),
-            letters_unacknowledged=self._to_customer.unacknowledged(),
+            messages_unacknowledged=self._to_customer.unacknowledged(),
             clients=self._connections.open(),
         )
         self._connections.close_all(within_seconds=1)

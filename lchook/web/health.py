@@ -12,6 +12,7 @@ from flask import Blueprint, Response, request
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
+from lchook.core import events
 from lchook.logs import Log
 from lchook.store import Store, StoreError
 from lchook.web.draining import Draining
@@ -38,7 +39,7 @@ def create_blueprint(*, store: Store, draining: Draining, metrics: Metrics, metr
         try:
             store.check()
         except StoreError as error:
-            log.warning("not ready", reason=error)
+            log.warning(events.NOT_READY, reason=error)
             return {"status": "not ready", "reason": "the store cannot be used: see the log"}, 503
         return {"status": "ready"}, 200
 

@@ -12,7 +12,8 @@ from typing import Any
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed, NotFound
 
-from lchook.core.rate_limiter import Rates
+from lchook.core import events
+from lchook.core.rate_limiter import RateLimiter
 from lchook.logs import Log
 from lchook.pages.front import front_page
 from lchook.web import webhook
@@ -28,11 +29,11 @@ _ADDRESSES = f"DMS posts to {webhook.PATH}, chat clients connect to /socket.io/.
 
 def register(app: Flask, metrics: Metrics) -> None:
     """Answer errors, and what no route answers. A route for `/`, whoever adds it, comes before the page."""
-    rates = Rates(_LINES_PER_SECOND, clock=time.monotonic)
+    rates = RateLimiter(_LINES_PER_SECOND, clock=time.monotonic)
 
     def answer(error: Exception) -> Response:
         if not isinstance(error, HTTPException):
-            log.exception("a request failed")
+            log.exception(events.REQUEST_FAILED)
             return _as_json(InternalServerError("internal error"))
         if request.url_rule is None and isinstance(error, (NotFound, MethodNotAllowed)):
             if isinstance(error, MethodNotAllowed):
@@ -49,7 +50,7 @@ def register(app: Flask, metrics: Metrics) -> None:
         metrics.misdirected_posts.inc()
         if rates.allows(""):
             log.warning(
-                f"a post came to an address that takes none: the webhook's, in Pega, ends in {webhook.PATH}",
+                events.POST_MISDIRECTED,
                 method=request.method,
                 path=request.path,
                 address=request.remote_addr,

@@ -14,6 +14,7 @@ from prometheus_client import Counter as PrometheusCounter
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from lchook.core import events
 from lchook.logs import Log
 from lchook.store import Store, StoreError
 
@@ -34,6 +35,13 @@ _KNOWN_TYPES = frozenset(
     }
 )
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+# Gauges whose old names are published too, until 2.0.
+_OLD_NAMES = {
+    "lch_messages_unacknowledged": "lch_letters_unacknowledged",
+    "lch_messages_waiting": "lch_letters_waiting",
+    "lch_oldest_message_seconds": "lch_oldest_letter_seconds",
+}
 
 Counts = Mapping[str, int]
 
@@ -100,7 +108,7 @@ class Metrics(Collector):
                 family.add_metric((value,), number)
             yield family
         for name, text, read_gauge in self._gauges:
-            yield GaugeMetricFamily(name, text, value=read_gauge())
+            yield from _gauge(name, text, read_gauge())
         yield from self._waiting()
 
     def _waiting(self) -> Iterator[Metric]:
@@ -109,12 +117,17 @@ class Metrics(Collector):
         try:
             waiting = self._store.waiting()
         except StoreError as error:
-            log.warning("metrics without the store", reason=error)
+            log.warning(events.METRICS_WITHOUT_STORE, reason=error)
             yield GaugeMetricFamily("lch_store_up", "Whether the store answers", value=0)
             return
         yield GaugeMetricFamily("lch_store_up", "Whether the store answers", value=1)
-        yield GaugeMetricFamily("lch_letters_waiting", "Messages in mailboxes, all instances'", value=waiting.letters)
-        yield GaugeMetricFamily("lch_customers_waiting", "Customers with messages waiting", value=waiting.customers)
-        yield GaugeMetricFamily(
-            "lch_oldest_letter_seconds", "Age of the oldest waiting message", value=waiting.oldest_seconds
-        )
+        yield from _gauge("lch_messages_waiting", "Messages in mailboxes, all instances'", waiting.letters)
+        yield from _gauge("lch_customers_waiting", "Customers with messages waiting", waiting.customers)
+        yield from _gauge("lch_oldest_message_seconds", "Age of the oldest waiting message", waiting.oldest_seconds)
+
+
+def _gauge(name: str, text: str, value: float) -> Iterator[Metric]:
+    """A gauge, and the same under its old name if it has one."""
+    yield GaugeMetricFamily(name, text, value=value)
+    if name in _OLD_NAMES:
+        yield GaugeMetricFamily(_OLD_NAMES[name], f"Deprecated, gone with 2.0: read {name}", value=value)

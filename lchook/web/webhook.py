@@ -13,13 +13,14 @@ from flask_cors import cross_origin
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from config import Settings
+from lchook.core import events
 from lchook.core.body_coding import ACCEPTED_CODINGS, BodyError, decompressed
 from lchook.core.canonical import canonical_json, fingerprint
 from lchook.core.messages import MessageError, customer_from_dms
 from lchook.core.tokens import TokenError, Tokens
 from lchook.flows.to_customer import ToCustomer
-from lchook.logs import Log, Spoken
-from lchook.periodic_tasks import Ticker
+from lchook.logs import Log, Redacted
+from lchook.periodic_tasks import PeriodicTasks
 from lchook.store import StoreError
 from lchook.web.metrics import Metrics, type_label
 
@@ -37,13 +38,13 @@ class Webhook:
     """What becomes of a post, whoever took it in."""
 
     def __init__(
-        self, settings: Settings, tokens: Tokens, to_customer: ToCustomer, ticker: Ticker, metrics: Metrics
+        self, settings: Settings, tokens: Tokens, to_customer: ToCustomer, periodic_tasks: PeriodicTasks, metrics: Metrics
     ) -> None:
         self.max_bytes = settings.max_message_bytes
         self._needs_token = settings.webhook_auth == "required"
         self._tokens = tokens
         self._to_customer = to_customer
-        self._ticker = ticker
+        self._periodic_tasks = periodic_tasks
         self._metrics = metrics
 
     def receive(
@@ -65,7 +66,7 @@ class Webhook:
         try:
             if self._needs_token:
                 self._tokens.verify_authorization(authorization)
-            self._ticker.start()
+            self._periodic_tasks.start()
             body = read()
             if body is None or len(body) > self.max_bytes:
                 return self._answer(413, message_type, f"the body is larger than {self.max_bytes} bytes.")
@@ -75,11 +76,11 @@ class Webhook:
             message_type = type_label(message.type)
             name = message.payload.get("message_id")
             log.info(
-                "received from DMS",
+                events.RECEIVED_FROM_DMS,
                 customer=message.customer_id,
                 message=name,
                 type=message.type,
-                text=Spoken(message.payload.get("text")),
+                text=Redacted(message.payload.get("text")),
             )
             # Without a message_id, two equal webhooks may well be two messages. Gateways write the same one in other ways.
             mark = fingerprint(canonical_json(message.payload)) if name is not None else None
@@ -91,14 +92,14 @@ class Webhook:
         except BodyError as error:
             return self._answer(error.status, message_type, f"{error}.")
         except StoreError as error:
-            log.error("the message cannot be kept", customer=message.customer_id, reason=error)
+            log.error(events.MESSAGE_NOT_STORED, customer=message.customer_id, reason=error)
             return self._answer(503, message_type, "the message could not be kept: try again later.")
         return self._answer(200, message_type, None)
 
     def _answer(self, status: int, message_type: str, error: str | None) -> tuple[int, str | None]:
         self._metrics.webhooks[message_type, str(status)] += 1
         if error is not None:
-            log.warning("a webhook was refused", status=status, reason=error)
+            log.warning(events.WEBHOOK_REFUSED, status=status, reason=error)
         return status, error
 
 
@@ -114,7 +115,7 @@ def create_fast_path(webhook: Webhook, is_stopping: Callable[[], bool]) -> TakeP
         try:
             status, error = webhook.receive(authorization, lambda: body)
         except Exception:
-            log.exception("a request failed")
+            log.exception(events.WEBHOOK_FAILED)
             status, error = 500, "internal error"
         return status, *_as_http(status, error)
 

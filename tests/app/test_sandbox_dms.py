@@ -29,7 +29,7 @@ from lchook.sandbox.faults import STATUS_FAULTS, Answer
 from lchook.sandbox.files import FILES
 from lchook.sandbox.inbox import NotReceivedError
 from lchook.sandbox.web import create_app
-from lchook.sandbox.webhooks import MOST_WAITING
+from lchook.sandbox.webhooks import MAX_WAITING
 
 ISSUER = "the-connection"
 # 64 bytes: PyJWT warns of shorter ones for HS512, which one test signs with.
@@ -48,7 +48,7 @@ class Hook:
         self.bodies: list[dict[str, Any]] = []
         self.raws: list[bytes] = []
         self.verdicts: list[str] = []
-        self.most_at_once: dict[str, int] = {}
+        self.max_at_once: dict[str, int] = {}
         self.may_answer = threading.Event()
         self.may_answer.set()
         self._now: dict[str, int] = {}
@@ -107,7 +107,7 @@ class Hook:
             self.raws.append(raw)
             self.verdicts.append(verdict)
             self._now[customer_id] = self._now.get(customer_id, 0) + 1
-            self.most_at_once[customer_id] = max(self.most_at_once.get(customer_id, 0), self._now[customer_id])
+            self.max_at_once[customer_id] = max(self.max_at_once.get(customer_id, 0), self._now[customer_id])
             self._changed.notify_all()
         self.may_answer.wait(DEADLINE_SECONDS)
         with self._changed:
@@ -536,7 +536,7 @@ def test_webhooks_of_one_customer_go_in_order_and_one_at_a_time(dms: SandboxDms,
     for customer_id in ("c1", "c2", "c3"):
         texts = [body["text"][0] for body in hook.bodies if body["customer_id"] == customer_id]
         assert texts == [str(number) for number in range(50)]
-    assert set(hook.most_at_once.values()) == {1}
+    assert set(hook.max_at_once.values()) == {1}
 
 
 def test_customers_do_not_wait_for_each_other(dms: SandboxDms, hook: Hook) -> None:
@@ -597,7 +597,7 @@ def test_what_waits_for_a_hook_is_bounded(dms: SandboxDms, hook: Hook, post: Pos
     hook.may_answer.clear()
     dms.say("c1", "text")
     hook.wait_for(1)
-    for _ in range(MOST_WAITING):
+    for _ in range(MAX_WAITING):
         dms.say("c1", "text")
     assert post().status_code == 200
     assert post({**TEXT, "customer_id": "c2"}).status_code == 200

@@ -15,7 +15,7 @@ _COLUMNS = "{:<12} {:<42} {:<7} {:>9} {:>8} {:>5} {:>7} {:<22} {:>8} {:>7}"
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--customers", type=int, default=40)
-    parser.add_argument("--to-customer", type=int, default=3000, help="letters in each scenario")
+    parser.add_argument("--to-customer", type=int, default=3000, help="messages in each scenario")
     parser.add_argument("--to-dms", type=int, default=1500, help="messages in each scenario")
     parser.add_argument("--seconds", type=float, default=15.0, help="how long the faults last")
     parser.add_argument("--seed", type=int, default=1)

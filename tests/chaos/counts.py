@@ -48,7 +48,7 @@ class Count:
 
 
 class Acknowledgements:
-    """What the instances logged of acknowledgements: on which socket each letter's came, and how that life ended."""
+    """What the instances logged of acknowledgements: on which socket each message's came, and how that life ended."""
 
     def __init__(self, lives: Iterable[tuple[str, str]]) -> None:
         """:param lives: the log of each, and "killed" or how else it ended."""
@@ -63,7 +63,7 @@ class Acknowledgements:
 
 
 def to_customer(client: ChaosClient, kept: Sequence[int], acknowledgements: Acknowledgements) -> Count:
-    """:param kept: the numbers of the letters that LCH answered with 200, in that order."""
+    """:param kept: the numbers of the messages that LCH answered with 200, in that order."""
     count = Count(messages=len(kept))
     got: dict[int, list[Receipt]] = defaultdict(list)
     last_on: dict[str, int] = {}

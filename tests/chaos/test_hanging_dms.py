@@ -29,7 +29,7 @@ def test_a_customer_whose_posts_hang_delays_nobody_and_nothing_reaches_the_wrong
         assert hanging.untold == 2
         assert seconds < 3
         assert all(told.outcome["status"] == "sent" for client in others for told in client.told.values() if told.outcome)
-        wait_until(lambda: all(client.receipts for client in world.clients), "a letter for each")
+        wait_until(lambda: all(client.receipts for client in world.clients), "a message for each")
         assert [[receipt.number for receipt in client.receipts] for client in world.clients] == [[n] for n in range(12)]
         wait_until(lambda: not hanging.untold, "the outcomes that took their time", timeout_seconds=10)
         _, to_dms = world.count()

@@ -27,7 +27,7 @@ def world() -> Iterator[World]:
         yield world
 
 
-def kept_letters(path: Path) -> list[int]:
+def kept_messages(path: Path) -> list[int]:
     with sqlite3.connect(path) as db:
         texts = db.execute("SELECT text FROM letters ORDER BY number").fetchall()
     db.close()
@@ -80,7 +80,7 @@ def test_a_file_that_is_corrupted_while_lch_runs_is_told_and_replacing_it_helps(
     for rest in world.file.parent.glob("*"):
         rest.unlink()
     assert world.webhook("c", 2) == 200
-    assert kept_letters(world.file) == [2]
+    assert kept_messages(world.file) == [2]
 
 
 @pytest.mark.parametrize("wrong", ["a folder", "below a file", "rubbish", "not writable"])
@@ -115,7 +115,7 @@ def test_a_store_that_cannot_be_opened_at_the_start_is_told_and_helped(wrong: st
         else:
             path.unlink()
         assert world.webhook("c", 2) == 200
-        assert kept_letters(path) == [2]
+        assert kept_messages(path) == [2]
 
 
 def test_a_file_of_an_unknown_version_is_refused_in_words(tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_two_processes_on_one_file_do_not_corrupt_it(world: World) -> None:
     with sqlite3.connect(world.file) as db:
         assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     db.close()
-    assert sorted(kept_letters(world.file)) == sorted(number for number, status in statuses.items() if status == 200)
+    assert sorted(kept_messages(world.file)) == sorted(number for number, status in statuses.items() if status == 200)
     assert sum(status == 200 for status in statuses.values()) > 150
 
 
@@ -211,7 +211,7 @@ def test_redis_down_is_told_and_ends_by_itself() -> None:
         wait_until(lambda: world.webhook(first.customer_id, 2) == 200, "200")
         second.say(1)
         wait_until(lambda: not second.untold, "an outcome")
-        wait_until(lambda: [receipt.number for receipt in first.receipts] == [0, 2], "both letters")
+        wait_until(lambda: [receipt.number for receipt in first.receipts] == [0, 2], "both messages")
         wait_until(lambda: "Redis is back" in world.instances[0].log, "words in the log")
 
 
@@ -221,7 +221,7 @@ def test_a_redis_that_lost_everything_does_not_cut_off_customers_who_are_there()
         (client,) = world.clients
         for number in range(5):
             assert world.webhook(client.customer_id, number) == 200
-        wait_until(lambda: len(client.receipts) == 5, "the letters")
+        wait_until(lambda: len(client.receipts) == 5, "the messages")
         with world.redis.client() as redis:
             redis.flushall()
             redis.client_kill_filter(_type="pubsub")

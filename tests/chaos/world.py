@@ -171,13 +171,13 @@ class World:
         return not self._calm.wait(seconds)
 
     def webhook(self, customer_id: str, number: int, *, url: str | None = None, **fields: object) -> int:
-        """Post one letter once; returns LCH's status, 0 where there was none."""
+        """Post one message once; returns LCH's status, 0 where there was none."""
         body = {
             "type": "text",
             "customer_id": customer_id,
             "message_id": f"m{number}",
             "csr_name": "Ada",
-            "text": [f"letter {number}"],
+            "text": [f"message {number}"],
             "number": number,
             **fields,
         }
@@ -196,7 +196,7 @@ class World:
     # Who does it
 
     def _post(self, poster: int, messages: int, seconds: float) -> None:
-        """DMS: posts each letter until it is answered with 200, and only then the customer's next one."""
+        """DMS: posts each message until it is answered with 200, and only then the customer's next one."""
         clients = self.clients[poster::_POSTERS]
         turns = random.Random(poster + self.random.random())
         todo = messages * len(clients) // len(self.clients)

@@ -438,7 +438,7 @@ def test_case_23_a_redis_that_hangs_holds_up_only_those_who_need_it() -> None:
         wait_until(lambda: world.webhook("c", 1) == 200, "200")
         with PythonClient(world.instances[0].url, auth={"customer_id": "c"}) as client:
             # What was refused when Redis hung may have been kept all the same; what was promised was.
-            wait_until(lambda: {0, 1} <= {message["number"] for message in client.messages}, "both letters")
+            wait_until(lambda: {0, 1} <= {message["number"] for message in client.messages}, "both messages")
 
 
 def test_a_redis_that_hangs_is_not_waited_for_by_hundreds_one_after_the_other() -> None:

@@ -361,7 +361,7 @@ def test_case_36_a_companys_own_bundle_is_taken_as_it_is(authority: Authority, m
         # Chain and name are checked all the same.
         with pytest.raises(DmsError, match="certificate") as caught:
             client_for(url.replace("127.0.0.1", "localhost")).post(b"{}")
-        assert not caught.value.may_have_taken
+        assert not caught.value.possibly_delivered
 
 
 def test_case_36_an_authority_that_signs_for_the_company_may_be_all_of_the_bundle(
@@ -403,7 +403,7 @@ def test_a_bundle_that_cannot_be_read_is_said_and_the_message_is_surely_not_sent
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/bundle.pem")
     with peer(Dms().serve) as address, pytest.raises(DmsError) as caught:
         client_for(f"https://{address}/").post(b"{}")
-    assert not caught.value.may_have_taken
+    assert not caught.value.possibly_delivered
     assert "REQUESTS_CA_BUNDLE" in caught.value.detail
 
 
@@ -510,7 +510,7 @@ def test_case_42_what_a_proxy_does_not_let_through_is_surely_not_sent(
         monkeypatch.setenv("HTTPS_PROXY", f"http://user:hidden@{proxy}")
         with pytest.raises(DmsError) as caught:
             client_for(f"https://{NAME}/").post(b"{}")
-    assert not caught.value.may_have_taken
+    assert not caught.value.possibly_delivered
     assert words in caught.value.detail
     assert "hidden" not in caught.value.detail + str(caught.value)
 

@@ -27,14 +27,14 @@ SETTINGS = {
     "PING_INTERVAL": "2",
     "PING_TIMEOUT": "2",
     "CONNECT_TIMEOUT": "2",
-    # Letters for customers who do not come would fill memory, as they should.
+    # Messages for customers who do not come would fill memory, as they should.
     "MAILBOX_SIZE": "20",
 }
 BATCH = 500
 # For a message of the bystander's to come back, on two busy cores.
 BYSTANDER_SECONDS = 5.0
 # Connections that are begun and left, at most so many at a time.
-MOST_LEFT_OPEN = 200
+MAX_LEFT_OPEN = 200
 
 
 @dataclass
@@ -194,7 +194,7 @@ class Fuzzer:
 
     def _keep(self, connection: Connection) -> None:
         self._left_open.append(connection)
-        if len(self._left_open) > MOST_LEFT_OPEN:
+        if len(self._left_open) > MAX_LEFT_OPEN:
             self._left_open.pop(self._random.randrange(len(self._left_open))).close()
 
 

@@ -247,9 +247,9 @@ def test_questions_find_what_the_filter_names(hook: Hook, customer: str) -> None
         client.call("clientMessage", {"type": "text", "customer_id": None})
         hook.dms.faults.set(dms="500")
         client.say(f"{customer}-2")
-        story = console.ask(customer=customer, exact=True)
-        assert [event["text"] for event in story["events"]] == ["received from the customer", "to DMS: sent"]
-        assert story["complete"]
+        timeline = console.ask(customer=customer, exact=True)
+        assert [event["text"] for event in timeline["events"]] == ["received from the customer", "to DMS: sent"]
+        assert timeline["complete"]
         both = console.ask(customer=customer.upper(), flow="to_dms", outcome="under_way")["events"]
         assert [event["customer"] for event in both] == [customer, f"{customer}-2"]
         [failed] = console.ask(customer=customer, level="error")["events"]
@@ -450,7 +450,7 @@ def test_filters_narrow_the_list_and_go_on_live(open_console: OpenConsole, expec
         expect(page.locator("#events tr")).to_have_count(2)
 
 
-def test_a_customers_story_tells_each_messages_steps_with_the_time_between(
+def test_a_customers_timeline_tells_each_messages_steps_with_the_time_between(
     open_console: OpenConsole, expect: Any, hook: Hook, customer: str
 ) -> None:
     page = open_console()
@@ -459,10 +459,10 @@ def test_a_customers_story_tells_each_messages_steps_with_the_time_between(
         client.say(customer, message_id=4711)
         client.wait_for_messages(1)
         rows_of(page, customer).first.get_by_role("button").click()
-        story = page.get_by_role("region", name=customer, exact=True).first
-        letters = story.locator(".letter")
-        expect(letters).to_have_count(2)
-        expect(letters.first.locator(".step-what")).to_have_text(
+        timeline = page.get_by_role("region", name=customer, exact=True).first
+        messages = timeline.locator(".message")
+        expect(messages).to_have_count(2)
+        expect(messages.first.locator(".step-what")).to_have_text(
             [
                 re.compile("received from DMS"),
                 re.compile("kept until the customer comes"),
@@ -470,17 +470,17 @@ def test_a_customers_story_tells_each_messages_steps_with_the_time_between(
                 re.compile("acknowledged"),
             ]
         )
-        expect(letters.first).to_contain_text("early")
-        expect(letters.last).to_contain_text(re.compile(r"4711\s*done in [\d.]+ ms"))
-        expect(letters.last.locator(".step-time").last).to_have_text(re.compile(r"^\+[\d.]+ ms$"))
+        expect(messages.first).to_contain_text("early")
+        expect(messages.last).to_contain_text(re.compile(r"4711\s*done in [\d.]+ ms"))
+        expect(messages.last.locator(".step-time").last).to_have_text(re.compile(r"^\+[\d.]+ ms$"))
         # It goes on live, and tells messages without an id apart.
         for _ in range(2):
             hook.dms.send(customer, "typing_indicator")
-        expect(letters).to_have_count(4)
-        expect(letters.last).to_contain_text("done in")
-        expect(page.locator("#story-summary")).to_have_text("4 messages")
+        expect(messages).to_have_count(4)
+        expect(messages.last).to_contain_text("done in")
+        expect(page.locator("#timeline-summary")).to_have_text("4 messages")
         page.keyboard.press("Escape")
-        expect(story).to_be_hidden()
+        expect(timeline).to_be_hidden()
 
 
 def test_hostile_ids_and_types_are_shown_as_text(open_console: OpenConsole, expect: Any, hook: Hook, customer: str) -> None:
@@ -493,11 +493,11 @@ def test_hostile_ids_and_types_are_shown_as_text(open_console: OpenConsole, expe
         expect(row).to_contain_text("<script>alert(2)</script>")
         expect(row).to_contain_text("<b>bold</b>")
         row.get_by_role("button").click()
-        expect(page.locator("#story-title")).to_have_text(hostile)
-        expect(page.locator(".letter")).to_contain_text("<b>bold</b>")
-        page.locator("#story-close").click()
+        expect(page.locator("#timeline-title")).to_have_text(hostile)
+        expect(page.locator(".message")).to_contain_text("<b>bold</b>")
+        page.locator("#timeline-close").click()
         page.locator("#waiting-rows tr", has_text=hostile).get_by_role("button").click()
-        expect(page.locator(".letter")).to_contain_text("constructor")
+        expect(page.locator(".message")).to_contain_text("constructor")
     assert page.locator("main img, main script, main b:not(.key b)").count() == 0
 
 
@@ -558,7 +558,7 @@ def test_lively_conversations_for_the_picture_in_the_documentation(
         # The pace of the picture's curves.
         time.sleep(0.08 + 0.3 * (turn % 5 == 0) + 0.15 * (turn // 40 % 2))
     rows_of(page, "bjorn.nilsson").first.get_by_role("button").click()
-    expect(page.locator(".letter").last).to_contain_text("done in")
+    expect(page.locator(".message").last).to_contain_text("done in")
     page.locator("#events-scroller").evaluate("scroller => { scroller.scrollTop = 0 }")
     if folder:
         Path(folder).mkdir(parents=True, exist_ok=True)

@@ -239,8 +239,8 @@ def wait_until_closed(connections: dict[str, tuple[Connection, bytes]], *, withi
             connection.close()
 
 
-def letters(hook: Hook, customer: str, count: int) -> list[str]:
-    """The first words of that many letters that wait for a customer, over as many connections as it takes.
+def waiting_messages(hook: Hook, customer: str, count: int) -> list[str]:
+    """The first words of that many messages that wait for a customer, over as many connections as it takes.
 
     (With heartbeats of a second, and two busy cores, a connection may not live long.)
     """

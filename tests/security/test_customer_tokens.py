@@ -138,11 +138,11 @@ def test_a_socket_whose_token_expires_is_closed_and_its_client_comes_back_by_its
 def test_a_message_after_the_tokens_end_is_rejected_even_before_the_socket_is_closed() -> None:
     clock = [1000.0]
     identity = Identity("c1", None, proven=True, expires_at=1060.0)
-    assert identity.speaker("c1") == "c1"
+    assert identity.resolve_customer("c1") == "c1"
     hook_chat = SimpleNamespace(_sockets={"s": SimpleNamespace(identity=identity, customers=set())}, _clock=lambda: clock[0])
     clock[0] = 1060.0
     with pytest.raises(MessageError, match="token has expired"):
-        Chat._speaker(hook_chat, "s", "c1")  # type: ignore[arg-type]
+        Chat._resolve_customer(hook_chat, "s", "c1")  # type: ignore[arg-type]
 
 
 def test_the_browsers_client_that_comes_back_with_its_expired_token_is_told_why_not(strict: Hook, customer: str) -> None:

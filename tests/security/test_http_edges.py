@@ -9,7 +9,7 @@ import time
 import pytest
 import requests
 
-from tests.security.attacker import WEBSOCKET, Connection, Process, event, letters, open_session, wait_until_closed
+from tests.security.attacker import WEBSOCKET, Connection, Process, event, open_session, wait_until_closed, waiting_messages
 from tests.support.clients import text_message
 from tests.support.hooks import Hook, text_body
 from tests.support.jwts import mint
@@ -89,7 +89,7 @@ def test_a_response_that_is_not_read_is_given_up_and_what_it_held_is_kept(attack
     with Connection(attacked, small_buffers=True) as connection:
         connection.request("GET", address.removeprefix(attacked.url))
         connection.wait_until_given_up(process, within=10)
-    assert letters(attacked, customer, 12) == [str(number) for number in range(12)]
+    assert waiting_messages(attacked, customer, 12) == [str(number) for number in range(12)]
 
 
 AMBIGUOUS = {

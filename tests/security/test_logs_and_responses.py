@@ -31,7 +31,7 @@ GUNICORN_LINE = re.compile(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}\] \[\d+\
 ACCESS_LINE = re.compile(r'\S+ - .* \[\d\d/\w+/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] ".*" \d+ [\d-]+ ".*" ".*"')
 
 
-@pytest.fixture(scope="module", params=["people", "json"])
+@pytest.fixture(scope="module", params=["text", "json"])
 def logging_hook(request: pytest.FixtureRequest) -> Iterator[Hook]:
     """LCH in each format of its log, with an access log."""
     with running_hook(gunicorn_command, "--access-logfile", "-", LOG_FORMAT=request.param, PROXY_HOPS="1") as hook:
@@ -124,7 +124,7 @@ def test_the_access_log_tells_no_session_that_could_be_taken_over(logging_hook: 
     assert session not in logging_hook.server.log
 
 
-@pytest.mark.parametrize("log_format", ["people", "json"])
+@pytest.mark.parametrize("log_format", ["text", "json"])
 def test_a_whole_conversation_leaves_no_word_no_secret_and_no_token_in_the_log(log_format: str, customer: str) -> None:
     canary = f"canary-{uuid.uuid4()}"
     said = text_message(

@@ -132,7 +132,7 @@ def test_without_a_bundle_of_ones_own_only_public_authorities_count(authority: A
         pytest.raises(DmsError, match="certificate") as caught,
     ):
         post(f"https://{address}/")
-    assert not caught.value.may_have_taken
+    assert not caught.value.possibly_delivered
     assert dms.requests == []
 
 

@@ -18,9 +18,9 @@ from tests.security.attacker import (
     Process,
     event,
     frame,
-    letters,
     open_session,
     wait_until_closed,
+    waiting_messages,
 )
 from tests.support.clients import text_message
 from tests.support.hooks import Hook
@@ -127,7 +127,7 @@ def test_a_flood_neither_starves_the_others_nor_fills_memory_or_log(attacked: Ho
     assert attacked.server.log.count("\n") < lines_before + 100
 
 
-def test_a_client_that_does_not_read_is_sent_no_more_than_fits_and_its_letters_are_kept(
+def test_a_client_that_does_not_read_is_sent_no_more_than_fits_and_its_messages_are_kept(
     attacked: Hook, customer: str
 ) -> None:
     process = Process(attacked)
@@ -140,7 +140,7 @@ def test_a_client_that_does_not_read_is_sent_no_more_than_fits_and_its_letters_a
         # The store, which is in memory here, holds 9 MB.
         assert process.megabytes < before + 9 + 15
         connection.wait_until_given_up(process, within=8)
-    assert letters(attacked, customer, 30) == [str(number) for number in range(30)]
+    assert waiting_messages(attacked, customer, 30) == [str(number) for number in range(30)]
 
 
 def test_an_echo_that_is_not_read_is_refused_in_words_before_it_fills_memory(attacked: Hook) -> None:

@@ -31,7 +31,7 @@ _WINDOW = 3
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """A letter that came: its number in the test's count, on which socket, when, and whether it was acknowledged there."""
+    """A message that came: its number in the test's count, on which socket, when, and whether it was acknowledged there."""
 
     number: int
     sid: str
@@ -138,7 +138,7 @@ class _Connection:
         if event[0] == "serverMessage":
             payload = event[1]
             acknowledges = self._client.kind != "silent"
-            # Noted first: the next letter may come on another socket as soon as this one is acknowledged.
+            # Noted first: the next message may come on another socket as soon as this one is acknowledged.
             self._client.received(payload, self.sid, acknowledges)
             if acknowledges and number:
                 self.send(f"43{number}[]")

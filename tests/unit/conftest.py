@@ -89,7 +89,7 @@ def create_redis(
 def create_store(
     request: pytest.FixtureRequest, tmp_path: Path, clock: Clock, create_redis: Callable[..., RedisStore]
 ) -> Iterator[CreateStore]:
-    """Makes a store of each kind, with at most ten letters in a mailbox."""
+    """Makes a store of each kind, with at most ten messages in a mailbox."""
     made: list[SqliteStore] = []
 
     def create(*, ttl_seconds: float = 60.0, size: int = 10) -> Store:

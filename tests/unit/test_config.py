@@ -114,6 +114,9 @@ def test_a_wrong_value_is_refused_by_name_and_with_what_it_should_be(name: str, 
         ("MAX_QUEUE_LENGTH", "7", "max_queue_length", 7),
         ("FORWARD_FIELDS", "a, b,,a ,c d", "forward_fields", ("a", "b", "c d")),
         ("LOG_LEVEL", "debug", "log_levels", {"": "DEBUG"}),
+        ("LOG_FORMAT", "text", "log_format", "text"),
+        ("LOG_FORMAT", "people", "log_format", "text"),
+        ("LOG_FORMAT", "JSON", "log_format", "json"),
     ],
 )
 def test_a_good_value_is_taken(name: str, text: str, field: str, value: object) -> None:

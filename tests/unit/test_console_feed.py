@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from lchook.console.events import Filter, Masks
+from lchook.console.events import Filter, Redactor
 from lchook.console.feed import Feed, Sources
 from lchook.console.history import History
-from lchook.console.samples import Samples
-from lchook.logs import Event
+from lchook.console.time_series import TimeSeries
+from lchook.core import events
+from lchook.logs import LogEntry
 from lchook.store import StoreError, Waiting, WaitingCustomer
 from lchook.web.metrics import Metrics
 from tests.support.waiting import wait_until
@@ -53,9 +54,9 @@ class World:
         )
         self.feed = Feed(
             sources,
-            samples=Samples(Metrics()),
+            time_series=TimeSeries(Metrics()),
             history=self.history,
-            masks=Masks([]),
+            redactor=Redactor([]),
             about={"instance": "here"},
             emit=lambda sid, event, data: self.told.append((sid, event, data)),
             unsent=lambda sid: 10**9 if sid in self.does_not_read else 0,
@@ -69,7 +70,7 @@ class World:
 
     def happens(self, times: int = 1) -> None:
         for _ in range(times):
-            self.history.append(Event(1.0, "info", "to_dms", "to DMS: sent", {"customer": "c1"}))
+            self.history.append(LogEntry(1.0, "info", "to_dms", events.SENT_TO_DMS, "to DMS: sent", {"customer": "c1"}))
 
     def of(self, sid: str, name: str) -> list[Any]:
         """What this console was told, by the name of one of its parts."""
@@ -140,7 +141,7 @@ def test_figures_and_what_waits_are_told_when_they_change(world: World) -> None:
     wait_until(lambda: len(world.of("a", "waiting")) == 2, "what waits")
     assert world.of("a", "now")[-1] == {"connections": 5, "customers": 4, "under_way": 1, "on_the_way": 2}
     assert world.of("a", "waiting")[-1] == {
-        "letters": 3,
+        "messages": 3,
         "customers": 1,
         "oldest_seconds": 12.3,
         "list": [["c1", 3, 12.3, True, 2]],

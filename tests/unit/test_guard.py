@@ -15,7 +15,7 @@ from engineio.packet import NOOP, UPGRADE
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lchook.core.rate_limiter import Rates
+from lchook.core.rate_limiter import RateLimiter
 from lchook.transport.connections import Connections
 from lchook.transport.engine_packets import ClientPacket
 from lchook.transport.engine_socket import EngineSocket
@@ -31,8 +31,8 @@ class World:
         self.now = 1000.0
         self.begun = 0
         self.guard = Guard(
-            packet_rates=Rates(rates.get("packets", 0), clock=self.clock),
-            connection_rates=Rates(rates.get("connections", 0), clock=self.clock),
+            packet_rates=RateLimiter(rates.get("packets", 0), clock=self.clock),
+            connection_rates=RateLimiter(rates.get("connections", 0), clock=self.clock),
             connect_timeout_seconds=30,
             refusal=lambda reason: ["serverError", reason],
             on_connection=self.count,

@@ -19,11 +19,11 @@ from lchook.core.messages import (
     dms_from_client,
 )
 
-MOST_BYTES = 1_000_000
+MAX_BYTES = 1_000_000
 
 
-def to_dms(message: object, *, max_bytes: int = MOST_BYTES) -> MessageToDms:
-    return dms_from_client(message, max_bytes=max_bytes, speaker=lambda customer_id: customer_id)
+def to_dms(message: object, *, max_bytes: int = MAX_BYTES) -> MessageToDms:
+    return dms_from_client(message, max_bytes=max_bytes, resolve_customer=lambda customer_id: customer_id)
 
 
 def body_of(message: object) -> Any:
@@ -147,7 +147,7 @@ def test_the_size_of_the_json_is_bounded() -> None:
 
 
 def test_a_message_goes_for_the_customer_that_its_socket_may_speak_for() -> None:
-    checked = dms_from_client(TEXT, max_bytes=MOST_BYTES, speaker=lambda claimed: f"not {claimed}")
+    checked = dms_from_client(TEXT, max_bytes=MAX_BYTES, resolve_customer=lambda claimed: f"not {claimed}")
 
     assert checked.customer_id == "not c1"
     assert json.loads(checked.body) == {**TEXT, "customer_id": "not c1"}

@@ -18,8 +18,8 @@ from lchook.sandbox.dms import SandboxDms
 from tests.support.jwts import ISSUER, SECRET, read
 
 OK = DmsAnswer(200, None, "")
-NOT_CONNECTED = DmsError("no connection to DMS", may_have_taken=False)
-BROKEN = DmsError("the connection to DMS broke", may_have_taken=True)
+NOT_CONNECTED = DmsError("no connection to DMS", possibly_delivered=False)
+BROKEN = DmsError("the connection to DMS broke", possibly_delivered=True)
 
 
 class Dms:
@@ -70,7 +70,7 @@ def test_other_answers_are_the_outcome(status: int) -> None:
     assert dms.tries == 1
 
 
-def test_what_dms_may_have_taken_is_not_tried_again() -> None:
+def test_what_was_possibly_delivered_is_not_tried_again() -> None:
     dms = Dms(BROKEN, OK)
     with pytest.raises(DmsError, match="broke"):
         Waits(dms).post(b"{}")

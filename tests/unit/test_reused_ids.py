@@ -11,7 +11,7 @@ from lchook.flows.reused_ids import ReusedIds
 
 def message(customer_id: str, message_id: object, text: str, type_: str = "text") -> MessageToDms:
     fields = {"type": type_, "customer_id": customer_id, "message_id": message_id, "text": [text]}
-    return dms_from_client(fields, max_bytes=1000, speaker=str)
+    return dms_from_client(fields, max_bytes=1000, resolve_customer=str)
 
 
 @pytest.mark.parametrize("message_id", [0, 1, "1", 1.5])

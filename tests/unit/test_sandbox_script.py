@@ -9,7 +9,7 @@ import pytest
 
 from lchook.sandbox.bodies import AGENT_LEFT, KINDS, webhook_body
 from lchook.sandbox.files import FILES
-from lchook.sandbox.script import MOST_CONVERSATIONS, Script
+from lchook.sandbox.script import MAX_CONVERSATIONS, Script
 
 
 def text(*words: str, customer_id: str | int = "c1", **fields: Any) -> dict[str, Any]:
@@ -175,7 +175,7 @@ def test_a_message_without_text_is_answered_too(greeted: Script) -> None:
 
 
 def test_only_so_many_conversations_are_remembered(greeted: Script) -> None:
-    for number in range(MOST_CONVERSATIONS):
+    for number in range(MAX_CONVERSATIONS):
         greeted.answers(text("hello", customer_id=f"other-{number}"))
     assert types(greeted, text("hello"))[-1] == "menu"
 

@@ -23,7 +23,7 @@ HEARTBEAT_SECONDS = 45.0
 
 
 class FailingStore(SqliteStore):
-    """A store in memory that fails while it is told to, and lets other things happen while letters are fetched."""
+    """A store in memory that fails while it is told to, and lets other things happen while messages are fetched."""
 
     fails = False
     meanwhile: Callable[[], None] | None = None
@@ -152,7 +152,7 @@ def flow(clock: Clock) -> Flow:
 # In order, to the newest socket
 
 
-def test_letters_go_to_the_socket_on_which_the_customer_spoke_last_and_to_no_other(flow: Flow) -> None:
+def test_messages_go_to_the_socket_on_which_the_customer_spoke_last_and_to_no_other(flow: Flow) -> None:
     flow.speak("A")
     flow.webhook(1)
     flow.acknowledge("A", 1)
@@ -167,7 +167,7 @@ def test_letters_go_to_the_socket_on_which_the_customer_spoke_last_and_to_no_oth
     assert flow.sent == [("A", 1), ("B", 2), ("A", 4)]
 
 
-def test_letters_do_not_wait_for_each_others_acknowledgements(flow: Flow) -> None:
+def test_messages_do_not_wait_for_each_others_acknowledgements(flow: Flow) -> None:
     flow.speak("A")
     flow.webhook(1, 2, 3)
 
@@ -177,7 +177,7 @@ def test_letters_do_not_wait_for_each_others_acknowledgements(flow: Flow) -> Non
     assert flow.flow.counts["delivered"] == 3
 
 
-def test_letters_for_somebody_who_is_not_there_wait_for_their_next_socket_in_order(flow: Flow) -> None:
+def test_messages_for_somebody_who_is_not_there_wait_for_their_next_socket_in_order(flow: Flow) -> None:
     flow.webhook(*range(250))
     assert flow.sent == []
     flow.speak("A")
@@ -185,7 +185,7 @@ def test_letters_for_somebody_who_is_not_there_wait_for_their_next_socket_in_ord
     assert flow.sent == [("A", number) for number in range(250)]
 
 
-def test_a_client_that_says_who_it_is_gets_its_letters_at_once(flow: Flow) -> None:
+def test_a_client_that_says_who_it_is_gets_its_messages_at_once(flow: Flow) -> None:
     flow.webhook(1)
     flow.resume("A")
 
@@ -220,7 +220,7 @@ def test_what_was_not_acknowledged_goes_to_the_next_socket_in_order_and_nothing_
     assert flow.flow.counts["unacknowledged_at_disconnect"] == 2
 
 
-def test_letters_for_the_new_socket_wait_while_the_old_one_has_some_unacknowledged(flow: Flow) -> None:
+def test_messages_for_the_new_socket_wait_while_the_old_one_has_some_unacknowledged(flow: Flow) -> None:
     flow.speak("A")
     flow.webhook(1, 2)
     flow.speak("B")
@@ -233,7 +233,7 @@ def test_letters_for_the_new_socket_wait_while_the_old_one_has_some_unacknowledg
     assert flow.sent[2:] == [("B", 3)]
 
 
-def test_where_the_old_socket_dies_instead_its_letters_come_first(flow: Flow) -> None:
+def test_where_the_old_socket_dies_instead_its_messages_come_first(flow: Flow) -> None:
     flow.speak("A")
     flow.webhook(1, 2)
     flow.speak("B")
@@ -268,7 +268,7 @@ def test_an_acknowledgement_counts_that_comes_when_its_socket_was_given_up_alrea
     flow.speak("B")
     assert flow.sent[2:] == [("B", 2)]
 
-    # Even while the letter is on its way to the next one.
+    # Even while the message is on its way to the next one.
     flow.acknowledge("A", 2)
     assert flow.waiting() == []
     flow.close("B")
@@ -442,7 +442,7 @@ def test_nothing_is_held_back_for_a_client_that_was_seen_not_to_acknowledge(flow
     assert flow.sent[3:] == [("B", 4)]
 
 
-def test_letters_of_a_silent_clients_dead_socket_are_not_forgotten_over_younger_ones(flow: Flow) -> None:
+def test_messages_of_a_silent_clients_dead_socket_are_not_forgotten_over_younger_ones(flow: Flow) -> None:
     flow.speak("A")
     flow.webhook(1)
     flow.pass_time(HEARTBEAT_SECONDS + 1, answering=("A",))
@@ -454,7 +454,7 @@ def test_letters_of_a_silent_clients_dead_socket_are_not_forgotten_over_younger_
     assert flow.sent[1:] == [("A", 2), ("B", 3), ("B", 2)]
 
 
-def test_letters_of_a_socket_that_dies_while_younger_ones_are_fetched_are_not_forgotten(flow: Flow) -> None:
+def test_messages_of_a_socket_that_dies_while_younger_ones_are_fetched_are_not_forgotten(flow: Flow) -> None:
     flow.speak("A")
     flow.webhook(1)
     flow.pass_time(HEARTBEAT_SECONDS + 1, answering=("A",))
@@ -547,10 +547,10 @@ def test_a_full_mailbox_loses_its_oldest_and_that_is_counted_and_logged(
 
     assert flow.sent == [("A", 3), ("A", 4), ("A", 5)]
     assert flow.flow.counts["dropped_mailbox_full"] == 2
-    assert "mailbox full: the oldest letters are dropped" in caplog.text
+    assert "mailbox full: the oldest messages are dropped" in caplog.text
 
 
-def test_letters_whose_time_is_over_are_dropped_counted_and_logged(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+def test_messages_whose_time_is_over_are_dropped_counted_and_logged(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     flow = Flow(clock, ttl_seconds=60)
     flow.webhook(1, 2)
     flow.pass_time(61)
@@ -559,7 +559,7 @@ def test_letters_whose_time_is_over_are_dropped_counted_and_logged(clock: Clock,
 
     assert flow.sent == [("A", 3)]
     assert flow.flow.counts["dropped_expired"] == 2
-    assert "letters are dropped: their time to live is over letters=2" in caplog.text
+    assert "messages are dropped: their time to live is over messages=2" in caplog.text
 
 
 def test_the_end_of_the_session_drops_what_waits(flow: Flow) -> None:
@@ -583,7 +583,7 @@ def test_a_message_that_cannot_be_kept_is_refused_and_not_sent(flow: Flow) -> No
     assert flow.sent == []
 
 
-def test_letters_that_could_not_be_fetched_are_sent_when_the_store_is_back(flow: Flow) -> None:
+def test_messages_that_could_not_be_fetched_are_sent_when_the_store_is_back(flow: Flow) -> None:
     flow.webhook(1)
     flow.store.fails = True
     flow.speak("A")
@@ -595,7 +595,7 @@ def test_letters_that_could_not_be_fetched_are_sent_when_the_store_is_back(flow:
     assert flow.sent == [("A", 1)]
 
 
-def test_letters_that_were_acknowledged_while_the_store_failed_are_removed_later_and_not_sent_again(flow: Flow) -> None:
+def test_messages_that_were_acknowledged_while_the_store_failed_are_removed_later_and_not_sent_again(flow: Flow) -> None:
     flow.speak("A")
     flow.webhook(1)
     flow.store.fails = True

@@ -67,7 +67,7 @@ class Flow:
                 raise then
 
         message = {"type": "text", "customer_id": customer_id, "message_id": number, "text": ["Hi"]}
-        return self.to_dms.submit(dms_from_client(message, max_bytes=1000, speaker=str), done)
+        return self.to_dms.submit(dms_from_client(message, max_bytes=1000, resolve_customer=str), done)
 
     def wait_for(self, *numbers: int) -> list[str]:
         wait_until(lambda: self.outcomes.keys() >= set(numbers), lambda: f"{numbers} of {self.outcomes}")
@@ -142,7 +142,7 @@ def test_a_repeat_of_a_message_under_way_gets_its_outcome_and_is_not_posted_agai
     flow, outcomes = Flow(), []
     assert flow.submit("a", 1)
     message = dms_from_client(
-        {"type": "text", "customer_id": "a", "message_id": 1, "text": ["Hi"]}, max_bytes=1000, speaker=str
+        {"type": "text", "customer_id": "a", "message_id": 1, "text": ["Hi"]}, max_bytes=1000, resolve_customer=str
     )
     assert not flow.to_dms.submit(message, outcomes.append)
     assert not outcomes
@@ -174,9 +174,9 @@ def test_the_same_message_id_of_another_customer_or_type_is_another_message() ->
     flow.submit("a", 1)
     flow.submit("b", 1)
     end = {"type": "customer_end_session", "customer_id": "a", "message_id": 1}
-    assert flow.to_dms.submit(dms_from_client(end, max_bytes=1000, speaker=str), lambda outcome: None)
+    assert flow.to_dms.submit(dms_from_client(end, max_bytes=1000, resolve_customer=str), lambda outcome: None)
     text = {"type": "text", "customer_id": "a", "message_id": "1", "text": ["a number is not its text"]}
-    assert flow.to_dms.submit(dms_from_client(text, max_bytes=1000, speaker=str), lambda outcome: None)
+    assert flow.to_dms.submit(dms_from_client(text, max_bytes=1000, resolve_customer=str), lambda outcome: None)
     for customer_id in "aaab":
         flow.dms.answer(customer_id)
     wait_until(lambda: len(flow.dms.posting) == 4, "four posts")

@@ -4,7 +4,7 @@ import { byId } from "../shared/dom.js";
 import { Events } from "./events.js";
 import { Figures, showWaiting } from "./figures.js";
 import { Plots } from "./plots.js";
-import { Story } from "./story.js";
+import { Timeline } from "./timeline.js";
 
 const STORED = "lch.console.token";
 const ANSWER_MS = 5000;
@@ -12,8 +12,8 @@ const AGAIN_MS = 1000;
 
 const figures = new Figures(byId("figures"));
 const plots = new Plots(byId("plots"));
-const story = new Story({ ask });
-const events = new Events({ ask, open: (customer) => story.open(customer) });
+const timeline = new Timeline({ ask });
+const events = new Events({ ask, open: (customer) => timeline.open(customer) });
 let socket = null;
 
 /** Opens a connection with this token, in place of any other. */
@@ -26,7 +26,7 @@ function connect(token) {
   const on = (name, listener) => own.on(name, (...args) => own === socket && listener(...args));
   on("connect", () => {
     store(token);
-    showDesk(true);
+    showDashboard(true);
     showState("connected", "Live");
   });
   on("disconnect", () => own.active && showState("reconnecting", "Connection lost, trying again…"));
@@ -44,14 +44,14 @@ function connect(token) {
     plots.set(state.samples);
     show(state);
     events.set(state.events, state.number);
-    story.look();
+    timeline.look();
   });
   on("news", (news) => {
     if (news.samples) plots.add(news.samples);
     show(news);
     if (news.events) {
       events.add(news.events, news.missing);
-      story.add(news.events, news.missing);
+      timeline.add(news.events, news.missing);
     }
   });
 }
@@ -60,7 +60,7 @@ function show({ now, waiting }) {
   if (now) figures.now(now);
   if (waiting) {
     figures.waiting(waiting);
-    showWaiting(waiting, (customer) => story.open(customer));
+    showWaiting(waiting, (customer) => timeline.open(customer));
   }
 }
 
@@ -86,16 +86,16 @@ function lock(reason = "") {
   socket = null;
   old?.disconnect();
   store(null);
-  if (story.customer !== null) story.close();
-  showDesk(false);
+  if (timeline.customer !== null) timeline.close();
+  showDashboard(false);
   showState("disconnected", "Not connected");
-  byId("door-error").textContent = reason;
+  byId("login-error").textContent = reason;
   byId("token").focus();
 }
 
-function showDesk(isOpen) {
-  byId("desk").hidden = !isOpen;
-  byId("door").hidden = isOpen;
+function showDashboard(isOpen) {
+  byId("dashboard").hidden = !isOpen;
+  byId("login").hidden = isOpen;
   byId("lock").hidden = !isOpen;
   byId("about").hidden = !isOpen;
   if (isOpen) byId("token").value = "";
@@ -137,9 +137,9 @@ function start() {
   else lock();
 }
 
-byId("door").addEventListener("submit", (event) => {
+byId("login").addEventListener("submit", (event) => {
   event.preventDefault();
-  byId("door-error").textContent = "";
+  byId("login-error").textContent = "";
   connect(byId("token").value.trim());
 });
 byId("lock").addEventListener("click", () => lock());

@@ -2,9 +2,9 @@
 
 import { byId, element } from "../shared/dom.js";
 import { clock, count, details, FLOWS, messageName } from "./format.js";
-import { seldom } from "./seldom.js";
+import { throttle } from "./throttle.js";
 
-const MOST_ROWS = 300;
+const MAX_ROWS = 300;
 const LEVELS = ["info", "warning", "error"];
 const TYPING_MS = 250;
 // Between looks because of missing events. The hook allows a console two questions a second.
@@ -18,7 +18,7 @@ export function isWanted(event, { customer = "", exact = false, flow = "", outco
   return (!flow || event.flow === flow) && (!outcome || event.outcome === outcome);
 }
 
-/** A customer's id, to press for their story. The one without a name has quotes. */
+/** A customer's id, to press for their timeline. The one without a name has quotes. */
 export function customerButton(customer, open) {
   return element("button", { type: "button", class: "who", title: customer, onclick: () => open(customer) }, customer === "" ? "(no name)" : customer);
 }
@@ -29,7 +29,7 @@ export function detailsOf(event) {
 }
 
 export class Events {
-  /** `ask(filter)` gives the latest events that are wanted; `open(customer)` shows their story. */
+  /** `ask(filter)` gives the latest events that are wanted; `open(customer)` shows their timeline. */
   constructor({ ask, open }) {
     this.ask = ask;
     this.open = open;
@@ -38,7 +38,7 @@ export class Events {
     this.missed = 0;
     this.latest = 0;
     this.question = 0;
-    this.lookAgain = seldom(() => this.look(), LOOK_AGAIN_MS);
+    this.lookAgain = throttle(() => this.look(), LOOK_AGAIN_MS);
     for (const button of byId("flow").children) {
       button.addEventListener("click", () => {
         for (const other of byId("flow").children) other.setAttribute("aria-pressed", String(other === button));
@@ -84,7 +84,7 @@ export class Events {
     if (!wanted.length) return;
     const rows = byId("events");
     rows.prepend(...wanted.reverse().map((event) => this.row(event)));
-    while (rows.children.length > MOST_ROWS) rows.lastChild.remove();
+    while (rows.children.length > MAX_ROWS) rows.lastChild.remove();
     byId("events-nothing").hidden = true;
   }
 
@@ -112,7 +112,7 @@ export class Events {
   }
 
   show(events) {
-    byId("events").replaceChildren(...events.slice(-MOST_ROWS).reverse().map((event) => this.row(event)));
+    byId("events").replaceChildren(...events.slice(-MAX_ROWS).reverse().map((event) => this.row(event)));
     byId("events-nothing").hidden = events.length > 0;
     this.note();
   }

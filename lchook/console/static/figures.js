@@ -9,7 +9,7 @@ const FIGURES = [
   ["customers", "Customers here"],
   ["under_way", "Under way to DMS"],
   ["on_the_way", "Sent, not acknowledged"],
-  ["letters", "Waiting, all instances"],
+  ["messages", "Waiting, all instances"],
   ["oldest", "Oldest waiting"],
 ];
 
@@ -24,20 +24,20 @@ export class Figures {
   }
 
   waiting(waiting) {
-    const isKnown = waiting.letters !== undefined;
-    this.values.letters.textContent = isKnown ? count(waiting.letters) : "–";
-    this.values.oldest.textContent = waiting.letters ? duration(waiting.oldest_seconds * 1000) : "–";
+    const isKnown = waiting.messages !== undefined;
+    this.values.messages.textContent = isKnown ? count(waiting.messages) : "–";
+    this.values.oldest.textContent = waiting.messages ? duration(waiting.oldest_seconds * 1000) : "–";
   }
 }
 
-/** Shows for whom messages wait, those who wait longest first. `open(customer)` shows their story. */
+/** Shows for whom messages wait, those who wait longest first. `open(customer)` shows their timeline. */
 export function showWaiting(waiting, open) {
   const list = waiting.list ?? [];
   const focused = document.activeElement?.closest("#waiting-rows tr")?.dataset.customer;
-  byId("waiting-rows").replaceChildren(...list.map(([customer, letters, seconds, isHere, onTheWay]) =>
+  byId("waiting-rows").replaceChildren(...list.map(([customer, messages, seconds, isHere, onTheWay]) =>
     element("tr", { "data-customer": customer },
       element("td", { class: "waiting-customer" }, customerButton(customer, open), element("span", { class: "waiting-where" }, where(isHere, onTheWay))),
-      element("td", { class: "number" }, count(letters)),
+      element("td", { class: "number" }, count(messages)),
       element("td", { class: "number" }, duration(seconds * 1000)))));
   if (focused !== undefined) {
     [...byId("waiting-rows").children].find((row) => row.dataset.customer === focused)?.querySelector("button").focus();

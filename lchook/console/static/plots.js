@@ -8,8 +8,8 @@ const SVG = "http://www.w3.org/2000/svg";
 const WIDTH = 300;
 const HEIGHT = 56;
 const MINUTE_MS = 60_000;
-const MOST_MINUTES = 10;
-const MOST_ROWS = 300;
+const MAX_MINUTES = 10;
+const MAX_ROWS = 300;
 // After a longer silence between two rows, a line would claim what nobody saw.
 const GAP_MS = 10_000;
 
@@ -44,7 +44,7 @@ export class Plots {
   add(samples) {
     const latest = this.rows.at(-1)?.at ?? 0;
     const rows = samples.map((values) => Object.fromEntries(COLUMNS.map((name, index) => [name, values[index]])));
-    this.rows = [...this.rows, ...rows.filter((row) => row.at > latest)].slice(-MOST_ROWS);
+    this.rows = [...this.rows, ...rows.filter((row) => row.at > latest)].slice(-MAX_ROWS);
     for (const plot of this.plots) plot.draw(this.rows);
     this.point(this.cursor);
   }
@@ -113,7 +113,7 @@ class Plot {
   draw(rows) {
     const end = rows.at(-1)?.at ?? Date.now();
     // A hook that has just started has little to show: that little gets the room.
-    const minutes = Math.min(MOST_MINUTES, Math.max(1, Math.ceil((end - (rows[0]?.at ?? end)) / MINUTE_MS)));
+    const minutes = Math.min(MAX_MINUTES, Math.max(1, Math.ceil((end - (rows[0]?.at ?? end)) / MINUTE_MS)));
     this.window = minutes * MINUTE_MS;
     this.start = end - this.window;
     this.from.textContent = `${minutes} min ago`;

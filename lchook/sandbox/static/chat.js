@@ -24,8 +24,8 @@ const view = new ConversationView({
     deliver(connection.conversation.choose(item, index, message, text));
     composer.focus();
   },
-  sayAgain: (item) => {
-    deliver(connection.conversation.sayAgain(item));
+  resend: (item) => {
+    deliver(connection.conversation.resend(item));
     composer.focus();
   },
 });

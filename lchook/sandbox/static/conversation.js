@@ -88,7 +88,7 @@ export class Conversation {
    * Says a failed message again, under a new id: LCH answers a repeated id with the first outcome. Null where it has been
    * said, and after the end: a message would begin a new conversation.
    */
-  sayAgain(item) {
+  resend(item) {
     if (this.endedBy !== null || item.state !== "failed" || !this.items.includes(item)) return null;
     this._remove(item);
     return this.say({ ...item.message, message_id: newMessageId() }, item.label, item.chosen ?? null);

@@ -6,7 +6,7 @@ import { ANNOUNCEMENTS, renderPayload, speaker, words } from "./messages.js";
 const TYPING_SHOWN_MS = 6_000;
 
 export class ConversationView {
-  /** @param asked {choose(item, {text, payload, index}), sayAgain(item)} what the customer does inside the log */
+  /** @param asked {choose(item, {text, payload, index}), resend(item)} what the customer does inside the log */
   constructor(asked) {
     this._asked = asked;
     this._items = byId("log-items");
@@ -125,7 +125,7 @@ export class ConversationView {
       element("span", { class: "delivery-sign", "aria-hidden": "true" }, said[0]),
       element("span", {}, said[1]),
       item.state === "failed" &&
-        element("button", { type: "button", class: "button button-small", onclick: () => this._asked.sayAgain(item) }, "Send again"));
+        element("button", { type: "button", class: "button button-small", onclick: () => this._asked.resend(item) }, "Send again"));
   }
 
   _drawTheirs(item) {

@@ -3,9 +3,9 @@
 
 import { asJson, byId, element, stickToEnd } from "../shared/dom.js";
 
-const MOST_ROWS = 300;
+const MAX_ROWS = 300;
 // More than the sandbox remembers, and so more than it ever repeats.
-const MOST_SEEN = 5_000;
+const MAX_SEEN = 5_000;
 const FEED_RETRY_MS = 2_000;
 
 const ARROWS = { to_dms: "→", to_customer: "←", connection: "·" };
@@ -76,7 +76,7 @@ export class Wire {
     const known = `${entry.seq}@${entry.at}`;
     if (this._seen.has(known)) return;
     this._seen.add(known);
-    if (this._seen.size > MOST_SEEN) this._seen.delete(this._seen.values().next().value);
+    if (this._seen.size > MAX_SEEN) this._seen.delete(this._seen.values().next().value);
     const { direction, method, url, request, response, error, status } = entry;
     const kind = direction === "to_dms" ? "post" : "webhook";
     const facts = { [`${method} ${url}`]: { request, status, response, error } };
@@ -122,7 +122,7 @@ export class Wire {
     while (after && Number(after.dataset.at) > at) after = after.previousElementSibling;
     if (after) after.after(row);
     else this._rows.prepend(row);
-    while (this._rows.childElementCount > MOST_ROWS) this._rows.firstElementChild.remove();
+    while (this._rows.childElementCount > MAX_ROWS) this._rows.firstElementChild.remove();
   }
 
   /** Of hundreds of rows only one is a stop for Tab; arrow keys go on from there. */

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lchook.console.samples import EVERY_SECONDS, KEPT, Samples, Totals, totals_of
+from lchook.console.time_series import EVERY_SECONDS, KEPT, TimeSeries, Totals, totals_of
 from lchook.web.metrics import Metrics
 
 
@@ -15,13 +15,13 @@ class World:
         self.now = 100.0
         self.totals = Totals()
         self.metrics = Metrics()
-        self.samples = Samples(self.metrics, clock=lambda: self.now, wall_clock=lambda: self.now)
-        self.samples.reads(lambda: (3, 2, self.totals))
-        self.samples.tick()
+        self.time_series = TimeSeries(self.metrics, clock=lambda: self.now, wall_clock=lambda: self.now)
+        self.time_series.reads(lambda: (3, 2, self.totals))
+        self.time_series.tick()
 
     def pass_seconds(self, seconds: float) -> None:
         self.now += seconds
-        self.samples.tick()
+        self.time_series.tick()
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def world() -> World:
 def test_a_row_has_rates_since_the_row_before(world: World) -> None:
     world.totals = Totals(to_dms=10, to_customer=6, delivered=4, failures=1)
     world.pass_seconds(4)
-    [row] = world.samples.rows
+    [row] = world.time_series.rows
     assert (row.at, row.connections, row.customers) == (104_000, 3, 2)
     assert (row.to_dms, row.to_customer, row.delivered, row.failures) == (2.5, 1.5, 1.0, 0.25)
 
@@ -40,28 +40,28 @@ def test_a_row_has_rates_since_the_row_before(world: World) -> None:
 def test_there_is_a_row_every_two_seconds_however_often_the_clock_ticks(world: World) -> None:
     for _ in range(20):
         world.pass_seconds(0.5)
-    assert [row.at for row in world.samples.rows] == [102_000, 104_000, 106_000, 108_000, 110_000]
+    assert [row.at for row in world.time_series.rows] == [102_000, 104_000, 106_000, 108_000, 110_000]
 
 
 def test_only_the_last_minutes_are_kept(world: World) -> None:
     for _ in range(KEPT + 10):
         world.pass_seconds(EVERY_SECONDS)
-    assert len(world.samples.rows) == KEPT
-    assert len(world.samples.after(round(world.now * 1000) - 5_000)) == 3
+    assert len(world.time_series.rows) == KEPT
+    assert len(world.time_series.after(round(world.now * 1000) - 5_000)) == 3
 
 
 def test_times_of_dms_are_quantiles_of_the_answers_since_the_row_before(world: World) -> None:
     for milliseconds in range(1, 101):
-        world.samples.dms_answered(milliseconds / 1000)
+        world.time_series.dms_answered(milliseconds / 1000)
     world.pass_seconds(2)
     world.pass_seconds(2)
-    first, second = world.samples.rows
+    first, second = world.time_series.rows
     assert (first.dms_p50, first.dms_p99) == (51.0, 100.0)
     assert (second.dms_p50, second.dms_p99) == (None, None)
 
 
 def test_answers_of_dms_reach_the_histogram_of_metrics_as_well(world: World) -> None:
-    world.samples.dms_answered(0.2)
+    world.time_series.dms_answered(0.2)
     assert b"lch_dms_seconds_count 1.0" in world.metrics.text()
 
 

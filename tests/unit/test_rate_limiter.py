@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lchook.core.rate_limiter import Rates
+from lchook.core.rate_limiter import RateLimiter
 
 
 class Clock:
@@ -18,21 +18,21 @@ class Clock:
 
 def test_who_was_quiet_may_do_ten_seconds_worth_at_once_and_then_the_rate() -> None:
     clock = Clock()
-    rates = Rates(4, clock=clock)
+    rates = RateLimiter(4, clock=clock)
     assert sum(rates.allows("a") for _ in range(100)) == 40
     clock.now += 1
     assert sum(rates.allows("a") for _ in range(100)) == 4
 
 
 def test_one_key_does_not_count_for_another() -> None:
-    rates = Rates(1, clock=Clock())
+    rates = RateLimiter(1, clock=Clock())
     assert sum(rates.allows("a") for _ in range(100)) == 10
     assert sum(rates.allows("b") for _ in range(100)) == 10
 
 
 def test_a_refusal_costs_nothing_so_that_trying_does_not_lock_out() -> None:
     clock = Clock()
-    rates = Rates(1, clock=clock)
+    rates = RateLimiter(1, clock=clock)
     for _ in range(1000):
         rates.allows("a")
     clock.now += 1.001
@@ -40,14 +40,14 @@ def test_a_refusal_costs_nothing_so_that_trying_does_not_lock_out() -> None:
 
 
 def test_0_is_no_limit_and_remembers_nobody() -> None:
-    rates = Rates(0, clock=Clock())
+    rates = RateLimiter(0, clock=Clock())
     assert all(rates.allows(number) for number in range(1000))
     assert rates._free_at == {}
 
 
 def test_a_rate_of_less_than_one_in_ten_seconds_still_allows_one() -> None:
     clock = Clock()
-    rates = Rates(0.01, clock=clock)
+    rates = RateLimiter(0.01, clock=clock)
     assert rates.allows("a")
     assert not rates.allows("a")
     clock.now += 101
@@ -56,7 +56,7 @@ def test_a_rate_of_less_than_one_in_ten_seconds_still_allows_one() -> None:
 
 def test_keys_that_do_not_come_again_are_forgotten() -> None:
     clock = Clock()
-    rates = Rates(10, clock=clock)
+    rates = RateLimiter(10, clock=clock)
     for number in range(100_000):
         rates.allows(number)
         clock.now += 0.001
@@ -68,7 +68,7 @@ def test_keys_that_do_not_come_again_are_forgotten() -> None:
 @given(st.floats(0.1, 100), st.lists(st.floats(0, 5), min_size=1, max_size=200))
 def test_in_no_stretch_of_time_is_more_allowed_than_the_rate_and_its_burst(rate: float, pauses: list[float]) -> None:
     clock = Clock()
-    rates = Rates(rate, clock=clock)
+    rates = RateLimiter(rate, clock=clock)
     allowed = []
     for pause in pauses:
         clock.now += pause

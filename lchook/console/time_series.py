@@ -1,4 +1,4 @@
-"""Figures of the last minutes, for the console's plots: one small row every two seconds. No I/O."""
+"""Time series of the last ten minutes, for the console's plots: one row every two seconds. No I/O."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from lchook.web.metrics import Metrics
 EVERY_SECONDS = 2.0
 KEPT = 300
 # Of a busy hook's answers, the latest say enough.
-_MOST_ANSWERS = 2_000
-# Of what becomes of letters. That a customer leaves is none.
+_MAX_ANSWERS = 2_000
+# Outcomes of messages that count as failures. That a customer leaves is none.
 _FAILURES = frozenset({"acknowledgement_timeout", "dropped_expired", "dropped_mailbox_full"})
 
 
@@ -41,8 +41,8 @@ class Totals(NamedTuple):
     failures: int = 0
 
 
-class Samples:
-    """The rows of the last ten minutes. `tick` is called by the process's clock."""
+class TimeSeries:
+    """The rows of the last ten minutes. `tick` is a periodic task."""
 
     def __init__(
         self, metrics: Metrics, *, clock: Callable[[], float] = time.monotonic, wall_clock: Callable[[], float] = time.time
@@ -50,7 +50,7 @@ class Samples:
         self._metrics = metrics
         self._clock = clock
         self._wall_clock = wall_clock
-        self._answers: deque[float] = deque(maxlen=_MOST_ANSWERS)
+        self._answers: deque[float] = deque(maxlen=_MAX_ANSWERS)
         self._sampled_at: float | None = None
         self._before = Totals()
         self._read: Callable[[], tuple[int, int, Totals]] = lambda: (0, 0, Totals())
@@ -74,7 +74,7 @@ class Samples:
         if self._sampled_at is not None:
             seconds = now - self._sampled_at
             before = self._before
-            answers, self._answers = self._answers, deque(maxlen=_MOST_ANSWERS)
+            answers, self._answers = self._answers, deque(maxlen=_MAX_ANSWERS)
             times = sorted(answers)
             row = Sample(
                 at=round(self._wall_clock() * 1000),
@@ -99,7 +99,7 @@ def totals_of(to_dms: Mapping[Any, int], webhooks: Mapping[Any, int], deliveries
     """Counts for the plots from the parts' own.
 
     :param to_dms: (type, outcome) → messages. :param webhooks: (type, HTTP status) → webhooks.
-    :param deliveries: what became of letters, by words.
+    :param deliveries: what became of messages, by words.
     """
     messages, posts = list(to_dms.items()), list(webhooks.items())
     failures = (

@@ -1,11 +1,11 @@
-// The story of one customer: their events in order, by message, with the time between the steps.
+// The timeline of one customer: their events in order, by message, with the time between the steps.
 
 import { byId, element, stickToEnd } from "../shared/dom.js";
 import { detailsOf, isWanted, LOOK_AGAIN_MS } from "./events.js";
 import { clock, count, duration, FLOWS, messageName } from "./format.js";
-import { seldom } from "./seldom.js";
+import { throttle } from "./throttle.js";
 
-const MOST_EVENTS = 500;
+const MAX_EVENTS = 500;
 const STATES = { under_way: "under way", done: "done", held: "waiting", lost: "failed" };
 
 /**
@@ -18,12 +18,12 @@ export function byMessage(events) {
   const known = new Map();
   const unnamed = [];
   for (const event of events) {
-    const isBeginning = event.text.startsWith("received");
+    const isBeginning = event.id.startsWith("received_from_");
     const key = JSON.stringify([event.flow, event.message]);
     const isUnnamed = event.message === null;
     let group = isUnnamed ? unnamed.find((other) => goesOn(other, event)) : known.get(key);
-    // Not of one message: a connection, or several letters at once.
-    const isOther = isUnnamed && !isBeginning && (!group || "letters" in event.fields);
+    // Not of one message: a connection, or several messages at once.
+    const isOther = isUnnamed && !isBeginning && (!group || "messages" in event.fields);
     if (isOther || (event.flow !== "to_dms" && event.flow !== "to_customer")) {
       groups.push({ flow: event.flow, message: null, type: null, events: [event], state: null });
       continue;
@@ -43,20 +43,20 @@ export function byMessage(events) {
 
 function goesOn(group, event) {
   const isOpen = group.state !== "done" && group.state !== "lost";
-  return isOpen && group.flow === event.flow && !group.events.some(({ text }) => text === event.text);
+  return isOpen && group.flow === event.flow && !group.events.some(({ id }) => id === event.id);
 }
 
-export class Story {
+export class Timeline {
   /** `ask(filter)` gives the latest events that are wanted. */
   constructor({ ask }) {
     this.ask = ask;
     this.customer = null;
     this.events = [];
     this.isComplete = true;
-    this.lookAgain = seldom(() => this.look(), LOOK_AGAIN_MS);
-    this.scroll = stickToEnd(byId("story-scroller"), byId("letters"));
-    byId("story-close").addEventListener("click", () => this.close());
-    byId("story").addEventListener("keydown", (event) => event.key === "Escape" && this.close());
+    this.lookAgain = throttle(() => this.look(), LOOK_AGAIN_MS);
+    this.scroll = stickToEnd(byId("timeline-scroller"), byId("messages"));
+    byId("timeline-close").addEventListener("click", () => this.close());
+    byId("timeline").addEventListener("keydown", (event) => event.key === "Escape" && this.close());
   }
 
   get filter() {
@@ -67,20 +67,20 @@ export class Story {
     this.openedBy ??= document.activeElement;
     this.customer = customer;
     this.events = [];
-    byId("story-title").textContent = customer === "" ? "(no name)" : customer;
-    byId("letters").replaceChildren();
-    byId("story-summary").textContent = "";
-    byId("story").hidden = false;
-    document.body.dataset.story = "";
-    byId("story-title").focus();
+    byId("timeline-title").textContent = customer === "" ? "(no name)" : customer;
+    byId("messages").replaceChildren();
+    byId("timeline-summary").textContent = "";
+    byId("timeline").hidden = false;
+    document.body.dataset.timeline = "";
+    byId("timeline-title").focus();
     this.scroll.toEnd();
     await this.look();
   }
 
   close() {
     this.customer = null;
-    byId("story").hidden = true;
-    delete document.body.dataset.story;
+    byId("timeline").hidden = true;
+    delete document.body.dataset.timeline;
     // The row that was pressed may have gone out of the list.
     (this.openedBy?.isConnected ? this.openedBy : byId("events-scroller")).focus();
     this.openedBy = null;
@@ -96,7 +96,7 @@ export class Story {
     const latest = this.events.at(-1)?.n ?? 0;
     const wanted = events.filter((event) => event.n > latest && isWanted(event, this.filter));
     if (!wanted.length) return;
-    this.events = [...this.events, ...wanted].slice(-MOST_EVENTS);
+    this.events = [...this.events, ...wanted].slice(-MAX_EVENTS);
     this.show();
   }
 
@@ -113,26 +113,26 @@ export class Story {
   show() {
     const groups = byMessage(this.events);
     const messages = groups.filter((group) => group.state !== null);
-    byId("letters").replaceChildren(...groups.map((group) => (group.state === null ? aside(group.events[0]) : letter(group))));
-    byId("story-nothing").hidden = this.events.length > 0;
+    byId("messages").replaceChildren(...groups.map((group) => (group.state === null ? aside(group.events[0]) : messageItem(group))));
+    byId("timeline-nothing").hidden = this.events.length > 0;
     const open = messages.filter((group) => group.state === "held" || group.state === "under_way").length;
     const failed = messages.filter((group) => group.state === "lost").length;
     const words = [`${count(messages.length)} message${messages.length === 1 ? "" : "s"}`];
     if (open) words.push(`${count(open)} not done`);
     if (failed) words.push(`${count(failed)} failed`);
     if (!this.isComplete) words.push("older ones left out");
-    byId("story-summary").textContent = words.join(", ");
+    byId("timeline-summary").textContent = words.join(", ");
   }
 }
 
-function letter({ flow, message, type, events, state }) {
+function messageItem({ flow, message, type, events, state }) {
   const took = events.at(-1).at - events[0].at;
   const stateText = state === "done" ? `done in ${duration(took)}` : STATES[state];
-  return element("li", { class: "letter", "data-flow": flow, "data-state": state },
-    element("p", { class: "letter-head" },
+  return element("li", { class: "message", "data-flow": flow, "data-state": state },
+    element("p", { class: "message-head" },
       element("span", { class: "event-flow" }, FLOWS[flow]),
-      element("span", { class: "letter-name" }, type ?? "message", " ", element("span", { class: "letter-id" }, messageName(message))),
-      element("span", { class: "letter-state" }, stateText)),
+      element("span", { class: "message-name" }, type ?? "message", " ", element("span", { class: "message-id" }, messageName(message))),
+      element("span", { class: "message-state" }, stateText)),
     element("ol", { class: "steps" }, ...events.map((event, index) => step(event, events[index - 1]))));
 }
 
