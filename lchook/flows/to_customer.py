@@ -55,6 +55,7 @@ class ToCustomer:
         store: Store,
         *,
         emit: Emit,
+        emit_status: Callable[[str, dict[str, Any]], None] = lambda sid, payload: None,
         answered_ping_age: AnsweredPingAge,
         ack_timeout_seconds: float,
         heartbeat_seconds: float,
@@ -72,6 +73,7 @@ class ToCustomer:
         """
         self._store = store
         self._emit = emit
+        self._emit_status = emit_status
         self._answered_ping_age = answered_ping_age
         self._ack_timeout_seconds = ack_timeout_seconds
         self._heartbeat_seconds = heartbeat_seconds
@@ -239,6 +241,15 @@ class ToCustomer:
             return False
         text = json.dumps(payload, separators=(",", ":"))
         self._hand_over(Sent(customer, 0, sid, self._clock()), text, payload)
+        return True
+
+    def send_status(self, customer_id: str, payload: dict[str, Any]) -> bool:
+        """Send a `messageStatus`, if the customer is here; tells whether they are. Nobody acknowledges it."""
+        customer = self._customers.get(customer_id)
+        sid = customer.sid if customer is not None else None
+        if sid is None:
+            return False
+        self._emit_status(sid, payload)
         return True
 
     def clear(self, customer_id: str, *, seconds_ago: float = 0.0) -> None:

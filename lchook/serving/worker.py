@@ -113,6 +113,9 @@ class Worker(GeventWebSocketWorker):  # type: ignore[misc]
         gc.freeze()
         gc.set_threshold(*_COLLECT_AFTER)
         gevent.spawn(self._watch_connections)
+        if "lch_ticker" in extensions:
+            # Messages may wait that a process before this one has left.
+            extensions["lch_ticker"].start()
         servers = [self._start_server(listener) for listener in self.sockets]
         while not self._told_to_stop:
             self.notify()

@@ -18,10 +18,11 @@ from socketio.exceptions import ConnectionRefusedError as Refused
 from lchook.core.addresses import is_this_machine
 from lchook.core.authentication import Doorkeeper, Identity, RefusedError
 from lchook.core.messages import END_OF_SESSION, MessageError, MessageToDms, dms_from_client
+from lchook.core.outcomes import Outcome
 from lchook.core.rate_limiter import Rates
 from lchook.engine.ordered_events import Acknowledge, OrderedNamespace
 from lchook.flows.to_customer import ToCustomer
-from lchook.flows.to_dms import Outcome, ToDms
+from lchook.flows.to_dms import ToDms
 from lchook.logs import Log, Spoken
 from lchook.periodic_tasks import Ticker
 from lchook.web.metrics import Metrics, type_label
@@ -121,6 +122,7 @@ class Chat(OrderedNamespace):
             log.info("resumes", customer=customer_id, socket=sid)
             known.customers.add(customer_id)
             self._to_customer.resume(customer_id, sid, spoke_seconds_ago=known.spoke_seconds_ago)
+            self._to_dms.deliver_statuses(customer_id)
 
     def disconnected(self, sid: str, reason: str) -> None:
         log.info("disconnected", socket=sid, reason=reason)
@@ -162,17 +164,20 @@ class Chat(OrderedNamespace):
         message: MessageToDms | None = None
         came_at = time.monotonic()
 
-        def done(outcome: Outcome) -> None:
+        def done(outcome: Outcome) -> bool:
             answer = outcome.as_dict()
-            label = "dropped" if outcome.quiet else outcome.status
+            label = "dropped" if outcome.is_quiet else outcome.status
             self._metrics.to_dms[type_label(message.type if message else None), label] += 1
             if message is not None and message.ignored and outcome.status != "rejected":
                 answer["ignored"] = list(message.ignored)
             if message is not None and message.type == END_OF_SESSION:
                 self._end_is_done(message, outcome, sid, came_at)
+            if sid not in self._sockets:
+                return False
             acknowledge(answer)
-            if outcome.status != "sent" and not outcome.quiet:
+            if outcome.status != "sent" and not outcome.is_quiet:
                 self._emit(sid, "serverError", FORWARDING_FAILED, answer)
+            return True
 
         try:
             message = dms_from_client(

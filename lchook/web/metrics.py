@@ -107,7 +107,7 @@ class Metrics(Collector):
         if self._store is None:
             return
         try:
-            waiting = self._store.waiting()
+            waiting, backlog = self._store.waiting(), self._store.backlog()
         except StoreError as error:
             log.warning("metrics without the store", reason=error)
             yield GaugeMetricFamily("lch_store_up", "Whether the store answers", value=0)
@@ -117,4 +117,8 @@ class Metrics(Collector):
         yield GaugeMetricFamily("lch_customers_waiting", "Customers with messages waiting", value=waiting.customers)
         yield GaugeMetricFamily(
             "lch_oldest_letter_seconds", "Age of the oldest waiting message", value=waiting.oldest_seconds
+        )
+        yield GaugeMetricFamily("lch_outbox_messages", "Messages waiting for DMS, all instances'", value=backlog.messages)
+        yield GaugeMetricFamily(
+            "lch_outbox_oldest_seconds", "Age of the oldest message waiting for DMS", value=backlog.oldest_seconds
         )

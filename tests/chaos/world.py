@@ -62,7 +62,7 @@ class World:
             "PING_INTERVAL": str(PING_SECONDS),
             "PING_TIMEOUT": str(PING_SECONDS),
             "DMS_READ_TIMEOUT": "1",
-            "RETRY_BUDGET": "10",
+            "OUTBOX_TTL": "10",
             # A test's customers are busier than any person.
             "SOCKET_RATE": "0",
             "CUSTOMER_RATE": "0",
