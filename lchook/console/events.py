@@ -28,9 +28,11 @@ MEANINGS: dict[tuple[str, str], tuple[Flow, Outcome]] = {
     ("to_dms", "to DMS: sent"): ("to_dms", "done"),
     ("to_dms", "to DMS: failed"): ("to_dms", "lost"),
     ("to_dms", "to DMS: refused"): ("to_dms", "lost"),
-    ("lanes", "not forwarded: storage failed"): ("to_dms", "lost"),
+    ("to_dms", "to DMS: not taken yet"): ("to_dms", "held"),
+    ("to_dms", "a message to DMS is delayed"): ("to_dms", "held"),
+    ("to_dms", "not forwarded: storage failed"): ("to_dms", "lost"),
     ("to_dms", "forwarding failed"): ("to_dms", "lost"),
-    ("lanes", "a message waits for the store"): ("to_dms", "held"),
+    ("to_dms", "a message waits for the store"): ("to_dms", "held"),
     ("webhook", "received from DMS"): ("to_customer", "under_way"),
     ("webhook", "a webhook was refused"): ("to_customer", "lost"),
     ("webhook", "the message cannot be kept"): ("to_customer", "lost"),
@@ -52,7 +54,6 @@ MEANINGS: dict[tuple[str, str], tuple[Flow, Outcome]] = {
 }
 _FLOWS_OF_PARTS: dict[str, Flow] = {
     "to_dms": "to_dms",
-    "retries": "to_dms",
     "webhook": "to_customer",
     "to_customer": "to_customer",
     "chat": "connections",
