@@ -32,6 +32,9 @@ class OutboxCalls:
 
     def enqueue(self, customer_id: str, effect: Enqueue) -> Step:
         def answer(enqueued: Enqueued) -> Step:
+            for submission, stored in zip(effect.submissions, enqueued.answers, strict=True):
+                if stored.state == "queued":
+                    log.debug("stored", customer=customer_id, message=submission.message_id)
             self._statuses.send(customer_id, enqueued.statuses)
             first = self._first(customer_id, enqueued.taken)
             return lambda outbox: outbox.enqueued(enqueued.answers, first, self._clock())

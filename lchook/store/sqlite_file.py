@@ -209,8 +209,10 @@ class SqliteFile:
         with contextlib.suppress(OSError):
             size = os.stat(f"{self._path}-wal").st_size if self._path is not None else 0
             if size > 2 * _MOST_WAL_BYTES:
-                remark = f"the write-ahead log has {size // 2**20} MiB and grows: another process goes on reading the file"
-                self._remarks.append((log.warning, remark))
+                mib = size // 2**20
+                self._remarks.append(
+                    (log.warning, f"the write-ahead log has {mib} MiB and grows: another process goes on reading the file")
+                )
 
     def _drop(self) -> None:
         if self._db is not None and self._path is not None:
