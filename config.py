@@ -64,8 +64,10 @@ class Settings:
     dms_connect_timeout_seconds: float = 5.0
     # After this the outcome is "failed": the message may or may not have been taken.
     dms_read_timeout_seconds: float = 15.0
-    # For how long a message to DMS is tried again where DMS has surely not taken it. A person waits no longer than this.
-    retry_budget_seconds: float = 30.0
+    # How long a message waits for a DMS that has surely not taken it, and for those before it. Later it is not worth much.
+    outbox_ttl_seconds: float = 300.0
+    # RETRY_BUDGET, the name of that in versions before, is what says so.
+    outbox_ttl_is_retry_budget: bool = False
     # Where messages are kept: memory:, sqlite: (a file in the instance folder), sqlite:///path, redis://…
     store_url: str = field(default="sqlite:", repr=False)
     # How long a message waits for a customer who is not there. A chat is over after a day.
@@ -79,6 +81,8 @@ class Settings:
     max_message_bytes: int = 1_000_000
     # Messages of one customer that may wait for DMS. A person never gets there; a runaway script does.
     max_queue_length: int = 100
+    # Messages of all customers that may wait for DMS: five minutes of hundreds a second. Each is on the disk, or in Redis.
+    outbox_size: int = 100_000
     # Fields of clients' messages that go to DMS besides those that it is known to take.
     forward_fields: tuple[str, ...] = ()
     # Reverse proxies before LCH: so many entries of X-Forwarded-For, from the right, are theirs and can be believed.
@@ -116,6 +120,9 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = HOME / 
 
     values: dict[str, Any] = {}
     problems: dict[str, str] = {}
+    if "RETRY_BUDGET" in texts and "OUTBOX_TTL" not in texts:
+        texts["OUTBOX_TTL"] = texts["RETRY_BUDGET"]
+        values["outbox_ttl_is_retry_budget"] = True
     for name, parse, should_be in _VARIABLES:
         if name in texts:
             text = texts[name].strip()
@@ -360,7 +367,7 @@ _FIELDS = {
     "DMS_CONNECT_TIMEOUT": "dms_connect_timeout_seconds",
     "DMS_READ_TIMEOUT": "dms_read_timeout_seconds",
     "CONNECT_TIMEOUT": "connect_timeout_seconds",
-    "RETRY_BUDGET": "retry_budget_seconds",
+    "OUTBOX_TTL": "outbox_ttl_seconds",
     "MAILBOX_TTL": "mailbox_ttl_seconds",
     "PING_INTERVAL": "ping_interval_seconds",
     "PING_TIMEOUT": "ping_timeout_seconds",
@@ -382,7 +389,7 @@ _VARIABLES: tuple[tuple[str, Callable[[str], Any], str], ...] = (
     ("JWT_TTL", _whole(5, 300), "whole seconds, 5 to 300"),
     ("DMS_CONNECT_TIMEOUT", _seconds(0.1, 120), "seconds, 0.1 to 120"),
     ("DMS_READ_TIMEOUT", _seconds(0.1, 300), "seconds, 0.1 to 300"),
-    ("RETRY_BUDGET", _seconds(0, 600), "seconds, 0 to 600"),
+    ("OUTBOX_TTL", _seconds(0, 43_200), "seconds, 0 to 43200 (12 hours)"),
     ("STORE_URL", _store_url, "memory:, sqlite:, sqlite:///path or redis://host:port/0"),
     ("MAILBOX_TTL", _seconds(1, 31_536_000), "seconds, 1 to 31536000 (a year)"),
     ("MAILBOX_SIZE", _whole(1, 100_000), "a number of messages, 1 to 100000"),
@@ -390,6 +397,7 @@ _VARIABLES: tuple[tuple[str, Callable[[str], Any], str], ...] = (
     ("PING_TIMEOUT", _seconds(0.5, 300), "seconds, 0.5 to 300"),
     ("MAX_MESSAGE_BYTES", _whole(1_000, 100_000_000), "bytes, 1000 to 100000000"),
     ("MAX_QUEUE_LENGTH", _whole(1, 100_000), "a number of messages, 1 to 100000"),
+    ("OUTBOX_SIZE", _whole(1, 10_000_000), "a number of messages, 1 to 10000000"),
     ("FORWARD_FIELDS", _field_names, "names of fields, separated by commas"),
     ("PROXY_HOPS", _whole(0, 10), "the number of reverse proxies before LCH, 0 to 10"),
     ("SOCKET_RATE", _rate, "packets a second, 0 for no limit"),

@@ -26,7 +26,7 @@ from lchook.core.authentication import Authenticator
 from lchook.core.rate_limiter import RateLimiter
 from lchook.core.tokens import CustomerTokens, Tokens
 from lchook.dms.client import DmsClient
-from lchook.flows.retries import RetryingDms
+from lchook.flows.dms_posts import DmsPosts
 from lchook.flows.to_customer import ToCustomer
 from lchook.flows.to_dms import ToDms
 from lchook.logs import Log, set_up_logs
@@ -111,17 +111,11 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         ttl_seconds=settings.mailbox_ttl_seconds,
         size=settings.mailbox_size,
         aside=runtime.native_thread() or in_a_thread,
+        max_queue_length=settings.max_queue_length,
+        outbox_size=settings.outbox_size,
     )
     time_series = console.TimeSeries(metrics) if settings.console_token else None
     on_answer = time_series.dms_answered if time_series else metrics.dms_seconds.observe
-    retrying = RetryingDms(dms, budget_seconds=settings.retry_budget_seconds, on_answer=on_answer)
-    to_dms = ToDms(
-        retrying,
-        store,
-        start_task=runtime.start_task,
-        max_queue_length=settings.max_queue_length,
-        store_patience_seconds=settings.retry_budget_seconds,
-    )
     to_customer = ToCustomer(
         store,
         connections,
@@ -130,12 +124,19 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         on_acknowledgement=metrics.acknowledgement_seconds.observe,
         soon=runtime.start_task if runtime.is_gevent() else None,
     )
+    to_dms = ToDms(
+        DmsPosts(dms, on_answer=on_answer),
+        store,
+        to_customer,
+        start_task=runtime.start_task,
+        max_queue_length=settings.max_queue_length,
+        ttl_seconds=settings.outbox_ttl_seconds,
+    )
     periodic_tasks = PeriodicTasks(start_task=runtime.start_service)
     bell = Bell(
         due=to_customer.due,
         elsewhere=to_customer.deliver_pending,
         now=lambda customer_id, text: to_customer.send_transient(customer_id, json.loads(text)),
-        turn=to_dms.line_moved,
         reconnected=to_customer.reconnected,
     )
     store.open(bell, runtime.start_service)
@@ -156,6 +157,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     # These wait for the store, maybe for seconds.
     periodic_tasks.add(to_customer.tick)
     periodic_tasks.add(to_dms.tick)
+    periodic_tasks.add(to_dms.sweep)
     socketio.on_namespace(chat)
     hook = webhook.Webhook(settings, tokens, to_customer, periodic_tasks, metrics)
     app.register_blueprint(webhook.create_blueprint(settings, hook))
@@ -172,11 +174,11 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         fast_path=FastPath(webhook.PATH, webhook.create_fast_path(hook, lambda: draining.stopping)),
         cors_headers=cors.headers,
     )
-    app.extensions["lch_served"] = Served(options, draining)
+    app.extensions["lch_served"] = Served(options, draining, on_start=periodic_tasks.start)
     app.register_blueprint(
         health.create_blueprint(store=store, draining=draining, metrics=metrics, metrics_token=settings.metrics_token)
     )
-    _publish(metrics, store, chat, guard, to_dms, to_customer, retrying)
+    _publish(metrics, store, chat, guard, to_dms, to_customer)
     if time_series is not None:
         console.init_app(
             app,
@@ -206,18 +208,20 @@ def _publish(
     guard: Guard,
     to_dms: ToDms,
     to_customer: ToCustomer,
-    retrying: RetryingDms,
 ) -> None:
     metrics.add_store(store)
     metrics.add_gauge("lch_connections", "Clients connected", chat.sockets)
     metrics.add_gauge("lch_customers", "Customers who are here", to_customer.customers)
-    metrics.add_gauge("lch_messages_under_way", "Messages to DMS without an outcome yet", to_dms.under_way)
+    metrics.add_gauge("lch_messages_under_way", "Messages to DMS without an outcome yet", to_dms.pending)
     metrics.add_gauge("lch_messages_unacknowledged", "Messages sent and not acknowledged yet", to_customer.unacknowledged)
     metrics.add_counts("lch_deliveries", "What became of messages to customers", "outcome", lambda: to_customer.counts)
     metrics.add_counts("lch_clients", "What happened to connections and their messages", "event", lambda: chat.counts)
     metrics.add_counts("lch_refusals", "What was refused below Socket.IO's events", "reason", lambda: guard.counts)
     metrics.add_counts("lch_log_lines_dropped", "Lines of the log that could not be written", "reason", log_output.dropped)
-    metrics.add_counts("lch_dms_retries", "Further tries to post to DMS", "reason", lambda: {"not_taken": retrying.retries})
+    metrics.add_counts("lch_outbox_events", "What happened to messages to DMS that waited", "event", lambda: to_dms.counts)
+    metrics.add_counts(
+        "lch_dms_retries", "Further tries to post to DMS", "reason", lambda: {"not_taken": to_dms.counts["tried_again"]}
+    )
 
 
 def _authenticator(settings: config.Settings) -> Authenticator:
@@ -252,6 +256,11 @@ def _warn(settings: config.Settings) -> None:
         log.warning(
             "WEBHOOK_AUTH=off: ANYBODY who knows the webhook's address can speak to your customers in your agents' name. "
             "Never use this on a public address."
+        )
+    if settings.outbox_ttl_is_retry_budget:
+        log.warning(
+            f"RETRY_BUDGET is an old name: it is read as OUTBOX_TTL={settings.outbox_ttl_seconds:g}, which is 300 if unset. "
+            "Set OUTBOX_TTL instead."
         )
     if len(settings.jwt_secret.encode()) < _SOUND_SECRET_BYTES:
         log.warning(f"JWT_SECRET is shorter than {_SOUND_SECRET_BYTES} bytes and could be guessed.")

@@ -67,7 +67,7 @@ def init_app(
         Sources(
             connections=chat.sockets,
             customers=to_customer.customers,
-            under_way=to_dms.under_way,
+            under_way=to_dms.pending,
             on_the_way=to_customer.unacknowledged,
             whereabouts=to_customer.whereabouts,
             store=store,

@@ -11,159 +11,37 @@ an unknown outcome, and all others to whoever goes on. The outcome of a message 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
+from lchook.core.outbox_effects import (
+    Complete,
+    Delayed,
+    Effect,
+    Enqueue,
+    Expired,
+    Look,
+    Post,
+    Postpone,
+    Queued,
+    Report,
+    Stored,
+    Submission,
+    Take,
+    Tell,
+    TellLater,
+    Wait,
+)
+from lchook.core.outcomes import EXPIRED_OUTCOME, Outcome, outcome_of
+from lchook.core.pending_messages import DELAYED_AFTER_SECONDS, PendingMessages
 from lchook.core.retry_policy import PostResult, delay
 
-# After this long without an outcome the sender is told that the message is delayed.
-DELAYED_AFTER_SECONDS = 5.0
-# How often one looks for the outcome of a message that another instance has.
+# How often one looks for the outcome of a message that another instance has: while nothing is posted here, and while what
+# is posted here holds the customer up, since then another instance has seldom anything of theirs.
 LOOK_AGAIN_SECONDS = 0.5
-UNKNOWN_OUTCOME = "unknown: DMS may have it"
+LOOK_WHILE_POSTING_SECONDS = 5.0
 
-OutcomeStatus = Literal["sent", "failed", "rejected"]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a message. `dms_status` is DMS's last HTTP status, `error` says in words why it failed."""
-
-    status: OutcomeStatus
-    message_id: str | int | float | None = None
-    dms_status: int | None = None
-    error: str | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """The acknowledgement as clients get it."""
-        if self.status == "sent":
-            return {"status": "sent", "message_id": self.message_id, "dms_status": self.dms_status}
-        if self.status == "rejected":
-            return {"status": "rejected", "error": self.error}
-        return {
-            "status": "failed",
-            "message_id": self.message_id,
-            "dms_status": self.dms_status,
-            "error": self.error,
-        }
-
-
-@dataclass(slots=True, eq=False)
-class Submission:
-    """A message that a client of this process sent.
-
-    `key` is equal for repeats of one message, and of no other where repeats cannot be recognised. `ticket` is equal for no
-    two submissions: by it the store recognises one that it has taken. `sender` is what the flow tells the outcome by.
-    """
-
-    key: str
-    ticket: str
-    message_id: str | int | float | None
-    body: str
-    sender: Any = None
-    came_at: float = 0.0
-
-
-class Queued(NamedTuple):
-    """A message in the store's queue. `age_seconds`: since it was stored."""
-
-    number: int
-    key: str
-    message_id: str | int | float | None
-    body: str
-    age_seconds: float = 0.0
-
-
-class Stored(NamedTuple):
-    """What the store says of a submission.
-
-    `queued`: it has its place. `pending`: it is a repeat of one that has no outcome yet. `done`: `outcome` says which
-    outcome it or the one it repeats has. `full`: there is no room for it.
-    """
-
-    state: Literal["queued", "pending", "done", "full"]
-    outcome: Outcome | None = None
-
-
-# Effects
-
-
-class Enqueue(NamedTuple):
-    """Store the submissions, in this order. Answer: `enqueued` or `enqueue_failed`.
-
-    `take`: hand out the first message of the queue in the same step, if this instance may post it.
-    """
-
-    submissions: Sequence[Submission]
-    take: bool
-
-
-class Take(NamedTuple):
-    """Ask for the first message of the queue, if this instance may post it. Answer: `taken` or `take_failed`."""
-
-
-class Post(NamedTuple):
-    """Post to DMS. Answer: `answered`."""
-
-    message: Queued
-
-
-class Postpone(NamedTuple):
-    """Tell the store that the message is not being posted for now. Answer: `postponed`, also where the store fails.
-
-    `give_up`: this instance does not post for the customer any more.
-    """
-
-    number: int
-    give_up: bool
-
-
-class Complete(NamedTuple):
-    """Tell the store the outcome of the message; it is out of the queue. Answer: `completed` or `complete_failed`.
-
-    `take`: hand out the next one in the same step; else this instance does not post for the customer any more.
-    """
-
-    message: Queued
-    outcome: Outcome
-    take: bool
-
-
-class Look(NamedTuple):
-    """Look up what became of messages that another instance posts. Answer: `looked`, or `look_failed`."""
-
-    keys: Sequence[str]
-
-
-class Wait(NamedTuple):
-    """Call `woken` after so many seconds."""
-
-    seconds: float
-
-
-class Tell(NamedTuple):
-    """Tell who sent the message its outcome."""
-
-    submission: Submission
-    outcome: Outcome
-
-
-class TellLater(NamedTuple):
-    """The message was sent by a client that is not connected to this process: tell the customer's next connection."""
-
-    message: Queued
-    outcome: Outcome
-
-
-class Delayed(NamedTuple):
-    """Tell the customer that the message is delayed."""
-
-    message: Queued
-
-
-Effect = Enqueue | Take | Post | Postpone | Complete | Look | Wait | Tell | TellLater | Delayed
 # What is being done about the first message of the queue.
 Phase = Literal["idle", "taking", "posting", "postponing", "waiting", "completing"]
 
@@ -176,80 +54,67 @@ class Outbox:
     # How long a message may wait for a DMS that has surely not taken it; and one that came in, for a store that fails.
     ttl_seconds: float
     store_patience_seconds: float
-    # Came in, not stored yet; the first of them may be with the store now.
-    incoming: deque[Submission] = field(default_factory=deque)
-    # Stored, or repeats of what is stored; without an outcome yet.
-    submissions: list[Submission] = field(default_factory=list)
+    # Messages without an outcome, of clients of this process.
+    max_pending: int = 1_000_000
+    messages: PendingMessages = field(default_factory=PendingMessages)
     phase: Phase = "idle"
     message: Queued | None = None
     attempts: int = 0
     # When the message was stored.
     stored_at: float = 0.0
+    # The process ends: what waits is left to whoever goes on; or, where nobody can, has its last try.
     is_stopping: bool = False
-    _enqueuing: int = 0
+    tries_once: bool = False
+    _takes: bool = False
     _looking: bool = False
     _take_again: bool = False
-    _delayed: bool = False
+    _is_delayed: bool = False
     _outcome: Outcome | None = None
+    _tell_later: bool = False
     _is_told: bool = False
-    _failing_since: float | None = None
-    # When `woken` is to be called next: for the first message, and for all else.
+    # When `woken` is to do something: for the first message, and for all else.
     _retry_at: float | None = None
     _look_at: float | None = None
 
     @property
     def is_idle(self) -> bool:
         """Is there nothing that this process has to do for the customer?"""
-        waits = self._retry_at is not None or self._look_at is not None
-        return not (self.incoming or self.submissions or waits or self._looking) and self.phase == "idle"
+        return self.phase == "idle" and not self.messages and not self._looking
 
     @property
-    def pending(self) -> int:
-        """How many messages of clients of this process have no outcome yet."""
-        return len(self.incoming) + len(self.submissions)
+    def is_finishing(self) -> bool:
+        """Is there something that must not be broken off?"""
+        return bool(self.messages.incoming) or self.phase not in ("idle", "waiting")
 
     # What comes in
 
     def submit(self, submission: Submission, now: float) -> list[Effect]:
         """A client sent a message."""
+        if len(self.messages) >= self.max_pending:
+            return [Tell(submission, too_many(self.max_pending))]
         submission.came_at = now
-        self.incoming.append(submission)
+        self.messages.incoming.append(submission)
         return self._enqueue()
 
     def enqueued(self, answers: Sequence[Stored], first: Queued | None, now: float) -> list[Effect]:
         """The store has taken the submissions.
 
-        :param first: the first message of the queue, if this instance is to post it; marked as being posted.
+        :param first: the first message of the queue, if it was to be handed out and this instance is to post it.
         """
-        self._enqueuing, self._failing_since = 0, None
-        effects: list[Effect] = []
-        for answer in answers:
-            submission = self.incoming.popleft()
-            if answer.state == "full":
-                error = "too many messages are waiting: try again later"
-                effects.append(Tell(submission, Outcome("rejected", error=error)))
-            elif answer.outcome is not None:
-                effects.append(Tell(submission, answer.outcome))
-            else:
-                self.submissions.append(submission)
-        if first is not None and self.phase == "idle":
-            effects += self._post(first, now)
+        effects: list[Effect] = [*self.messages.enqueued(answers)]
+        if self._takes:
+            self._takes = False
+            effects += self.taken(first, now)
         return [*effects, *self._enqueue(), *self._look_later(now)]
 
     def enqueue_failed(self, now: float) -> list[Effect]:
         """The store did not take them, or did not say so."""
-        self._enqueuing = 0
-        if self._failing_since is None:
-            self._failing_since = now
-        effects: list[Effect] = []
-        while self.incoming:
-            submission = self.incoming[0]
-            since = max(self._failing_since, submission.came_at)
-            if not self.is_stopping and now - since < self.store_patience_seconds:
-                break
-            self.incoming.popleft()
-            error = "storage failed, so it was not forwarded now: try again later"
-            effects.append(Tell(submission, Outcome("failed", submission.message_id, None, error)))
+        patience_seconds = 0.0 if self.is_stopping or self.tries_once else self.store_patience_seconds
+        effects: list[Effect] = [*self.messages.enqueue_failed(now, patience_seconds)]
+        if self._takes:
+            # It may have handed out a message all the same.
+            self._takes = False
+            effects += self.take_failed(now)
         return [*effects, *self._look_later(now)]
 
     # What another instance posts
@@ -257,15 +122,9 @@ class Outbox:
     def looked(self, outcomes: dict[str, Outcome], now: float) -> list[Effect]:
         """What the store knows: outcomes by key."""
         self._looking = False
-        known = [submission for submission in self.submissions if submission.key in outcomes]
         # The one that is being completed here is told when that is done.
         mine = self.message.key if self.message is not None and self.phase == "completing" else None
-        effects: list[Effect] = []
-        for submission in known:
-            if submission.key != mine:
-                self.submissions.remove(submission)
-                effects.append(Tell(submission, outcomes[submission.key]))
-        return [*effects, *self._look_later(now)]
+        return [*self.messages.looked(outcomes, but=mine), *self._look_later(now)]
 
     def look_failed(self, now: float) -> list[Effect]:
         """The store did not answer."""
@@ -305,39 +164,47 @@ class Outbox:
         assert message is not None  # noqa: S101  # for the type checker
         if self.is_stopping and result.is_surely_not_taken:
             self.phase = "postponing"
-            return [Postpone(message.number, give_up=True)]
-        seconds = delay(self.attempts, result, now - self.stored_at, budget_seconds=self.ttl_seconds)
+            return [Report(message, result, 0.0), Postpone(message.number, give_up=True)]
+        budget_seconds = 0.0 if self.tries_once else self.ttl_seconds
+        seconds = delay(self.attempts, result, now - self.stored_at, budget_seconds=budget_seconds)
+        report = Report(message, result, seconds)
         if seconds is not None:
             self.phase = "postponing"
-            return [Postpone(message.number, give_up=False), *self._retry_in(seconds, now)]
-        self.phase, self._outcome, self._is_told = "completing", _outcome_of(result, message), False
-        return [Complete(message, self._outcome, take=not self.is_stopping)]
+            return [report, Postpone(message.number, give_up=False), *self._retry_in(seconds, now)]
+        return [report, *self._complete(outcome_of(result, message.message_id))]
 
     def postponed(self) -> list[Effect]:
         """The store knows that the message is not being posted, or may not know."""
         if self.is_stopping:
             self._done_with_message()
-        else:
-            self.phase = "waiting"
-        return []
+            return []
+        self.phase = "waiting"
+        return self._last_try()
 
     def completed(self, first: Queued | None, now: float) -> list[Effect]:
         """The store knows the outcome.
 
         :param first: the next message, if this instance is to post it; marked as being posted.
         """
-        tell = self._tell()
-        self._done_with_message()
-        return [*tell, *(self._post(first, now) if first is not None else self._go_on()), *self._look_later(now)]
+        return [*self._tell(), *self.taken(first, now)]
 
     def complete_failed(self, now: float) -> list[Effect]:
         """The store may not know the outcome. Those behind wait until it does."""
         return [*self._tell(), *self._retry_in(LOOK_AGAIN_SECONDS, now)]
 
-    def stop(self) -> list[Effect]:
-        """The process ends. What is being posted is finished; what waits is left to whoever goes on."""
-        self.is_stopping = True
-        if self.phase != "waiting" or self.message is None:
+    def stop(self, *, hands_over: bool = True) -> list[Effect]:
+        """The process ends. What is being posted is finished; what waits is left to whoever goes on.
+
+        :param hands_over: whether anybody can go on. Else what waits is posted now, once.
+        """
+        self.is_stopping, self.tries_once = hands_over, not hands_over
+        if self.phase != "waiting":
+            return []
+        if not hands_over:
+            return self._last_try()
+        if self.message is None:
+            # Nobody knows whether the store has handed one out.
+            self._done_with_message()
             return []
         self.phase = "postponing"
         return [Postpone(self.message.number, give_up=True)]
@@ -350,7 +217,7 @@ class Outbox:
         if self._retry_at is not None and now >= self._retry_at:
             self._retry_at = None
             if self.phase == "completing" and self.message is not None and self._outcome is not None:
-                effects.append(Complete(self.message, self._outcome, take=not self.is_stopping))
+                effects.append(Complete(self.message, self._outcome, not self.is_stopping, self._tell_later))
             elif self.phase == "waiting" and not self.is_stopping:
                 self.phase = "taking"
                 effects.append(Take())
@@ -361,34 +228,62 @@ class Outbox:
         if self._look_at is not None and now >= self._look_at:
             self._look_at = None
             effects += self._enqueue()
-            if self.submissions and not self._looking and self.phase == "idle":
-                self._looking = True
-                effects.append(Look([submission.key for submission in self.submissions]))
+            if self.phase == "idle":
+                effects += self._look()
             effects += self._look_later(now)
         return effects
 
     def tick(self, now: float) -> list[Effect]:
-        """Is the message that is first delayed?"""
-        if self.message is None or self._delayed or now - self.stored_at < DELAYED_AFTER_SECONDS:
-            return []
-        self._delayed = True
-        return [Delayed(self.message)]
+        """To be called now and then: what is delayed, and what another instance may have posted meanwhile."""
+        effects: list[Effect] = [Delayed(message_id) for message_id in self.messages.newly_delayed(now)]
+        message = self.message
+        if message is not None and not self._is_delayed and now - self.stored_at >= DELAYED_AFTER_SECONDS:
+            self._is_delayed = True
+            if not self.messages.has(message.key):
+                effects.append(Delayed(message.message_id))
+        since = self.messages.stored[0].came_at if self.messages.stored else now
+        if self.phase != "idle" and self._look_at is None and now - since >= LOOK_WHILE_POSTING_SECONDS:
+            self._look_at = now + LOOK_WHILE_POSTING_SECONDS
+            effects += [*self._look(), Wait(LOOK_WHILE_POSTING_SECONDS)]
+        return effects
 
     # Decisions
 
     def _enqueue(self) -> list[Effect]:
-        if self._enqueuing or not self.incoming:
+        submissions = self.messages.to_enqueue()
+        if not submissions:
             return []
-        self._enqueuing = len(self.incoming)
-        return [Enqueue(tuple(self.incoming), take=self.phase == "idle" and not self.is_stopping)]
+        self._takes = self.phase == "idle" and not self.is_stopping
+        if self._takes:
+            self.phase = "taking"
+        return [Enqueue(submissions, self._takes)]
 
     def _post(self, message: Queued, now: float) -> list[Effect]:
         if self.message is None or self.message.number != message.number:
-            self.attempts, self._delayed = 0, False
+            self.attempts, self._is_delayed = 0, False
             self.stored_at = now - message.age_seconds
-        self.phase, self.message = "posting", message
+        self.message = message
+        age_seconds = now - self.stored_at
+        # One that may not wait at all is tried once all the same.
+        if self.ttl_seconds and age_seconds > self.ttl_seconds:
+            expired = Outcome("failed", message.message_id, None, EXPIRED_OUTCOME)
+            return [Expired(message, age_seconds), *self._complete(expired)]
+        self.phase = "posting"
         self.attempts += 1
         return [Post(message)]
+
+    def _complete(self, outcome: Outcome) -> list[Effect]:
+        message = self.message
+        assert message is not None  # noqa: S101  # for the type checker
+        self.phase, self._outcome, self._is_told = "completing", outcome, False
+        self._tell_later = not self.messages.has(message.key)
+        return [Complete(message, outcome, not self.is_stopping, self._tell_later)]
+
+    def _last_try(self) -> list[Effect]:
+        if not self.tries_once:
+            return []
+        self.phase, self._retry_at = "taking", None
+        return [Take()]
 
     def _go_on(self) -> list[Effect]:
         return self.turn() if self._take_again else []
@@ -401,9 +296,13 @@ class Outbox:
         if self._is_told or message is None or outcome is None:
             return []
         self._is_told = True
-        known = [submission for submission in self.submissions if submission.key == message.key]
-        self.submissions = [submission for submission in self.submissions if submission.key != message.key]
-        return [Tell(submission, outcome) for submission in known] or [TellLater(message, outcome)]
+        return [*self.messages.tell(message.key, outcome)] or [TellLater(message, outcome)]
+
+    def _look(self) -> list[Effect]:
+        if not self.messages.stored or self._looking:
+            return []
+        self._looking = True
+        return [Look([submission.key for submission in self.messages.stored])]
 
     def _retry_in(self, seconds: float, now: float) -> list[Effect]:
         self._retry_at = now + seconds
@@ -411,15 +310,15 @@ class Outbox:
 
     def _look_later(self, now: float) -> list[Effect]:
         """Something waits for the store, or for another instance: look again, if nobody tells."""
-        waits = (self.incoming and not self._enqueuing) or (self.submissions and self.phase == "idle" and not self._looking)
-        if not waits or self._look_at is not None:
+        pending = self.messages
+        waits_for_store = pending.incoming and not pending.enqueuing
+        waits = waits_for_store or (pending.stored and self.phase == "idle" and not self._looking)
+        if not waits or (self._look_at is not None and self._look_at <= now + LOOK_AGAIN_SECONDS):
             return []
         self._look_at = now + LOOK_AGAIN_SECONDS
         return [Wait(LOOK_AGAIN_SECONDS)]
 
 
-def _outcome_of(result: PostResult, message: Queued) -> Outcome:
-    if result.is_taken:
-        return Outcome("sent", message.message_id, result.status)
-    error = result.error if result.status is None else f"DMS answered {result.status}"
-    return Outcome("failed", message.message_id, result.status, error)
+def too_many(most: int) -> Outcome:
+    """The outcome of a message for which a customer's queue has no place."""
+    return Outcome("rejected", error=f"more than {most} messages are waiting: slow down")

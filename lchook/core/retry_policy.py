@@ -17,7 +17,7 @@ class PostResult(NamedTuple):
 
     `status` is DMS's HTTP status, and `None` where no answer came; then `error` says why in words. `possibly_delivered`: the
     message may have reached DMS all the same. `permanent`: the next try would fail in the same way. `retry_after_seconds` is
-    what DMS asked for, if it asked.
+    what DMS asked for, if it asked. `detail` says more of what was wrong, to those who run LCH.
     """
 
     status: int | None
@@ -25,6 +25,7 @@ class PostResult(NamedTuple):
     possibly_delivered: bool = False
     permanent: bool = False
     retry_after_seconds: float | None = None
+    detail: str = ""
 
     @property
     def is_taken(self) -> bool:

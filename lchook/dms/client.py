@@ -52,16 +52,6 @@ class DmsError(Exception):
         self.permanent = permanent
 
     @property
-    def may_have_taken(self) -> bool:
-        """The old name of `possibly_delivered`, until nobody asks for it."""
-        return self.possibly_delivered
-
-    @property
-    def hopeless(self) -> bool:
-        """The old name of `permanent`, until nobody asks for it."""
-        return self.permanent
-
-    @property
     def detail(self) -> str:
         """Why, as far as the network told, for those who run LCH; may be empty."""
         return cause_in_words(self.__cause__)

@@ -25,11 +25,11 @@ _ADVICE = {
     404: "DMS_URL's path is wrong: copy the whole address again from Pega.",
     407: "Put user and password into HTTPS_PROXY: http://user:password@host:port.",
     413: "Ask those who run DMS: the probe has a few bytes.",
-    429: "LCH repeats such posts within RETRY_BUDGET. If it stays: ask those who run DMS for the connection's limit.",
+    429: "LCH repeats such posts within OUTBOX_TTL. If it stays: ask those who run DMS for the connection's limit.",
 }
 _NOT_DMS = "DMS_URL may be the address of something else: copy it again from Pega."
 _TROUBLE = (
-    "Nothing to change in LCH: ask those who run DMS. LCH repeats 502, 503 and 504 within RETRY_BUDGET; 500 not, since DMS "
+    "Nothing to change in LCH: ask those who run DMS. LCH repeats 502, 503 and 504 within OUTBOX_TTL; 500 not, since DMS "
     "may have taken the message."
 )
 

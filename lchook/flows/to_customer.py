@@ -55,6 +55,9 @@ class Connections(Protocol):
     def emit(self, connection: str, payload: str, acknowledged: Callable[..., None]) -> None:
         """Send a payload (JSON) as `serverMessage`; calls back when the client acknowledges it. Does not wait."""
 
+    def send_event(self, connection: str, event: str, *args: Any) -> None:
+        """Send an event that nobody acknowledges."""
+
     def answered_ping_age(self, connection: str) -> float | None:
         """How many seconds ago the latest ping was sent that the connection has answered; None where it is gone."""
 
@@ -193,6 +196,15 @@ class ToCustomer:
             return False
         text = json.dumps(payload, separators=(",", ":"))
         self._send(Delivery(customer_id, 0, connection), Message(0, text, payload))
+        return True
+
+    def send_status(self, customer_id: str, payload: dict[str, Any]) -> bool:
+        """Send a `messageStatus`, if the customer is here; tells whether they are. Nobody acknowledges it."""
+        session = self._sessions.get(customer_id)
+        connection = session.connection if session is not None else None
+        if connection is None:
+            return False
+        self._connections.send_event(connection, "messageStatus", payload)
         return True
 
     def clear(self, customer_id: str, *, seconds_ago: float = 0.0) -> None:

@@ -1,67 +1,68 @@
 """The flow to DMS: a customer's messages, one at a time and in the order in which they came in, once, or the sender knows.
 
-Customers do not wait for each other. A message that comes again (same customer, type, message_id and content) is not
-forwarded again: its sender gets the first one's outcome. With several instances the store's line says whose turn it is.
-Typing indicators wait for messages, and no message waits for them: `typing_to_dms.py`.
+What is to be done is decided by `core/outbox.py`, one for each customer of whom something is under way. This performs it:
+calls to the store, posts, outcomes. Effects of one customer are performed one after the other, by whoever brought the input,
+and none of them under the lock; posts have tasks of their own, so that messages are stored meanwhile. Customers do not wait
+for each other. What a process that ended has left in the store is looked for once a second.
 
-Knows nothing of sockets; HTTP is `dms.py`'s, second tries are `retries.py`'s.
+Typing indicators wait for messages, and no message waits for them: `typing_to_dms.py`. Knows nothing of connections.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
-import json
 import threading
+import time
+import uuid
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-from lchook.core.canonical import compact_json
-from lchook.core.messages import MessageToDms
-from lchook.dms.client import DmsAnswer, DmsError
-from lchook.flows.lanes import End, Lane, Waiting
-from lchook.flows.retries import RetryingDms
+from lchook.core.messages import TYPING, MessageToDms
+from lchook.core.outbox import Outbox
+from lchook.core.outbox_effects import (
+    Complete,
+    Delayed,
+    Effect,
+    Enqueue,
+    Expired,
+    Look,
+    Post,
+    Postpone,
+    Queued,
+    Report,
+    Submission,
+    Take,
+    Tell,
+    TellLater,
+)
+from lchook.core.outcomes import EXPIRED_OUTCOME, Outcome, outcome_of
+from lchook.flows.dms_posts import DmsPosts, log_result
+from lchook.flows.outbox_calls import OutboxCalls, Step
 from lchook.flows.reused_ids import ReusedIds
-from lchook.flows.typing_to_dms import TYPING, TypingToDms
+from lchook.flows.statuses import Customers, Done, Statuses
+from lchook.flows.typing_to_dms import TypingToDms
 from lchook.logs import Log
 from lchook.store import Store, StoreError
 
 log = Log(__name__)
 
+# Customers whose messages are taken over at once, from a process that ended.
+_MOST_ORPHANS = 500
+_SWEEP_SECONDS = 1.0
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a message. `dms_status` is DMS's last HTTP status, `error` says in words why it failed.
-
-    `is_repeated`: it is an earlier message's, of which this one is a repeat.
-    """
-
-    status: Literal["sent", "failed", "rejected"]
-    message_id: str | int | float | None = None
-    dms_status: int | None = None
-    error: str | None = None
-    is_repeated: bool = field(default=False, compare=False)
-    # Nothing went wrong: no `serverError` beside the acknowledgement.
-    quiet: bool = False
-
-    def as_dict(self) -> dict[str, Any]:
-        """The acknowledgement as clients get it."""
-        if self.status == "sent":
-            return {"status": "sent", "message_id": self.message_id, "dms_status": self.dms_status}
-        if self.status == "rejected":
-            return {"status": "rejected", "error": self.error}
-        return {
-            "status": "failed",
-            "message_id": self.message_id,
-            "dms_status": self.dms_status,
-            "error": self.error,
-        }
-
-
-Done = Callable[[Outcome], None]
 StartTask = Callable[..., object]
+
+
+@dataclass(slots=True, eq=False)
+class _Queue:
+    """A customer's outbox, and the effects that are still to be performed."""
+
+    outbox: Outbox
+    effects: deque[Effect] = field(default_factory=deque)
+    # Somebody is at it.
+    is_performing: bool = False
 
 
 class ToDms:
@@ -69,44 +70,62 @@ class ToDms:
 
     def __init__(
         self,
-        dms: RetryingDms,
+        posts: DmsPosts,
         store: Store,
+        customers: Customers,
         *,
         start_task: StartTask,
         max_queue_length: int,
+        ttl_seconds: float,
         store_patience_seconds: float = 30.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """:param start_task: starts a function with its arguments in a greenlet or thread of its own.
-        :param store_patience_seconds: for how long a message waits for a store that fails.
+        :param ttl_seconds: for how long a message waits for a DMS that has surely not taken it.
+        :param store_patience_seconds: for how long one that came in waits for a store that fails.
         """
-        self._dms = dms
+        self._posts = posts
         self._store = store
         self._start_task = start_task
         self._max_queue_length = max_queue_length
+        self._ttl_seconds = ttl_seconds
         self._store_patience_seconds = store_patience_seconds
+        self._clock = clock
+        # Held while an outbox decides, and never while anything is performed.
         self._lock = threading.Lock()
-        self._lanes: dict[str, Lane] = {}
-        self._pending: dict[str, Waiting] = {}
+        self._queues: dict[str, _Queue] = {}
+        self._name = uuid.uuid4().hex[:12]
         self._tickets = itertools.count(1)
         self._reused_ids = ReusedIds()
-        # Outcomes that the store could not be told yet: they hold up the lines of other instances.
-        self._untold: deque[tuple[Waiting, Outcome | None]] = deque()
         self._stopping = False
-        self._typing = TypingToDms(self._post_typing, self._drop_typing, self._lanes.__contains__, start_task)
+        self._next_sweep = 0.0
+        self._typing = TypingToDms(self._post_typing, self._drop_typing, self._queues.__contains__, start_task)
         # What happened, for those who run it.
         self.counts: Counter[str] = Counter()
+        self._statuses = Statuses(store, customers, self.counts)
+        self._calls = OutboxCalls(store, self._statuses, self.counts, clock)
+        self._perform: dict[type, Callable[[str, Any], Step | None]] = {
+            Enqueue: self._calls.enqueue,
+            Take: self._calls.take,
+            Post: self._start_post,
+            Report: self._report,
+            Expired: self._expired,
+            Postpone: self._calls.postpone,
+            Complete: self._calls.complete,
+            Look: self._calls.look,
+            Tell: self._statuses.tell_sender,
+            TellLater: self._statuses.has_no_sender,
+            Delayed: self._statuses.delayed,
+        }
 
-    def submit(self, message: MessageToDms, done: Done) -> bool:
-        """Take a message; `done` is called once with the outcome, from anywhere. Waits for the store, not for DMS.
-
-        Returns whether the message is new; False for a repeat and for one that was not taken.
-        """
-        if self._stopping:
+    def submit(self, message: MessageToDms, done: Done) -> None:
+        """Take a message; `done` is called once with the outcome, from anywhere. Waits for the store, not for DMS."""
+        if self._stopping and (message.type == TYPING or not self._store.outlives_process):
             done(Outcome("rejected", error="this instance is stopping: connect again and repeat the message"))
-            return False
+            return
         if message.type == TYPING:
             self._typing.submit(message, done)
-            return False
+            return
         if self._reused_ids.notices(message):
             log.warning(
                 "a client gives one message_id to several messages: equal ones among them would pass for repeats",
@@ -114,195 +133,156 @@ class ToDms:
                 message=message.message_id,
                 type=message.type,
             )
-        lane = self._enter(message.customer_id)
+        ticket = str(next(self._tickets))
+        key = message.key or f"{self._name} {ticket}"
+        submission = Submission(key, ticket, message.message_id, message.body.decode(), message.type, done)
+        now = self._clock()
         self._typing.message_comes(message.customer_id)
-        try:
-            with lane.lock:
-                outcome, new = self._take(lane, message, done)
-        finally:
-            self._exit(message.customer_id, lane)
-        if outcome is not None:
-            self.counts[outcome.status] += not new
-            done(outcome)
-        return new
-
-    def line_moved(self, customer_id: str) -> None:
-        """Another instance has posted a message of this customer: it may be our turn."""
-        lane = self._lanes.get(customer_id)
-        if lane is not None:
-            lane.moved.set()
+        self._input(message.customer_id, lambda outbox: outbox.submit(submission, now), create=True)
 
     def tick(self) -> None:
-        """Tell the store what it could not be told before, and give up typing indicators that waited too long."""
+        """Look after what time brings: second tries, delays, typing indicators that waited too long."""
         self._typing.tick()
-        while self._untold:
-            waiting, outcome = self._untold[0]
-            try:
-                self._tell_store(waiting, outcome)
-            except StoreError:
-                return
-            self._untold.popleft()
+        now = self._clock()
+        for customer_id in list(self._queues):
+            self._input(customer_id, lambda outbox: [*outbox.woken(now), *outbox.tick(now)], aside=True)
+
+    def sweep(self) -> None:
+        """Look for messages that nobody posts, once a second: a process that ended has left them. Waits for the store."""
+        now = self._clock()
+        if self._stopping or now < self._next_sweep:
+            return
+        self._next_sweep = now + _SWEEP_SECONDS
+        try:
+            orphans = self._store.orphans(_MOST_ORPHANS)
+        except StoreError:
+            # The log says so wherever a message meets it.
+            return
+        if orphans:
+            log.warning("messages that another process has left are taken over", customers=len(orphans))
+        for customer_id in orphans:
+            self.counts["taken_over"] += 1
+            self._input(customer_id, Outbox.turn, create=True, aside=True)
+
+    def deliver_statuses(self, customer_id: str) -> None:
+        """The customer has a connection: tell what became of messages whose senders could not be told."""
+        self._statuses.deliver(customer_id)
 
     def stop(self) -> None:
-        """Take no further messages and make no second tries: the process ends."""
+        """The process ends: what is being posted is finished, and what waits is left to whoever goes on."""
         self._stopping = True
-        self._dms.stop()
+        hands_over = self._store.outlives_process
+        for customer_id in list(self._queues):
+            self._input(customer_id, lambda outbox: outbox.stop(hands_over=hands_over), aside=True)
 
-    def under_way(self) -> int:
-        """How many messages have no outcome yet."""
-        return sum(len(lane.queue) for lane in list(self._lanes.values())) + self._typing.under_way()
+    def pending(self) -> int:
+        """How many messages of clients of this process have no outcome yet."""
+        return sum(len(queue.outbox.messages) for queue in list(self._queues.values())) + self._typing.under_way()
 
-    # Taking
+    def unfinished(self) -> int:
+        """For how many customers there is something that must not be broken off when the process ends."""
+        queues = list(self._queues.values())
+        if not self._store.outlives_process:
+            return len(queues) + self._typing.under_way()
+        return sum(queue.is_performing or queue.outbox.is_finishing for queue in queues) + self._typing.under_way()
 
-    def _take(self, lane: Lane, message: MessageToDms, done: Done) -> tuple[Outcome | None, bool]:
-        """Give the message its place. Returns its outcome if that is known now, and whether the message is new."""
-        key = message.key
-        if key is not None and (pending := self._pending.get(key)) is not None:
-            pending.done.append(done)
-            return None, False
-        if len(lane.queue) >= self._max_queue_length:
-            return Outcome("rejected", error=f"more than {self._max_queue_length} messages are waiting: slow down"), False
-        waiting = Waiting(message, str(next(self._tickets)), key, [done])
-        lane.enter(waiting)
-        if waiting.arrival is not None and waiting.arrival.state in ("done", "lost"):
-            log.info("came again, is not forwarded again", customer=message.customer_id, message=message.message_id)
-            return _outcome_of(waiting), False
-        if key is not None:
-            self._pending[key] = waiting
-        if not lane.running:
-            lane.running = True
-            with self._lock:
-                lane.users += 1
-            self._start_task(self._empty, message.customer_id, lane)
-        return None, waiting.is_in_line
+    # Inputs and effects
 
-    def _enter(self, customer_id: str) -> Lane:
+    def _input(self, customer_id: str, step: Step, *, create: bool = False, aside: bool = False) -> None:
+        """Let the customer's outbox decide, and perform what it says, unless somebody is at it.
+
+        :param aside: perform it in a task of its own.
+        """
         with self._lock:
-            lane = self._lanes.get(customer_id)
-            if lane is None:
-                lane = Lane(self._store, store_patience_seconds=self._store_patience_seconds)
-                self._lanes[customer_id] = lane
-            lane.users += 1
-        return lane
-
-    def _exit(self, customer_id: str, lane: Lane) -> None:
-        with self._lock:
-            lane.users -= 1
-            if lane.users:
+            queue = self._queues.get(customer_id)
+            if queue is None:
+                if not create:
+                    return
+                queue = self._queues[customer_id] = _Queue(self._new_outbox(customer_id))
+            queue.effects.extend(step(queue.outbox))
+            if queue.is_performing:
                 return
-            del self._lanes[customer_id]
-        self._typing.may_go(customer_id)
-
-    # Posting
-
-    def _empty(self, customer_id: str, lane: Lane) -> None:
-        """Post a lane's messages, one after the other. Ends when there is none."""
-        while True:
-            waiting = lane.queue[0]
-            try:
-                waiting, end = lane.next(lambda: self._stopping)
-                outcome = self._bring(waiting, end)
-            except Exception:
-                # Nothing is known to come here. If something does, the queue goes on and the sender knows.
-                log.exception("forwarding failed", customer=customer_id, message=waiting.message.message_id)
-                outcome = Outcome("failed", waiting.message.message_id, None, "internal error; DMS may have the message")
-                self._untold.append((_without_body(waiting), outcome))
-            with lane.lock:
-                lane.leave(waiting)
-                if waiting.key is not None:
-                    del self._pending[waiting.key]
-                lane.running = more = bool(lane.queue)
-            self._tell(waiting.message, outcome, waiting.done)
-            if not more:
-                self._exit(customer_id, lane)
-                return
-
-    def _bring(self, waiting: Waiting, end: End) -> Outcome:
-        """Post the message if it is its turn. Returns its outcome, whoever it comes from."""
-        if end == "turn":
-            outcome = self._post(waiting.message, self._dms.post)
-            to_remember: Outcome | None = outcome
-        elif end == "gave up":
-            message_id = waiting.message.message_id
-            outcome = Outcome("failed", message_id, None, "storage failed, so it was not forwarded now: try again later")
-            # It may have a place in the line all the same.
-            to_remember = None
+            queue.is_performing = performs = bool(queue.effects)
+            is_forgotten = not performs and self._forget_if_idle(customer_id, queue)
+        if not performs:
+            if is_forgotten:
+                self._typing.may_go(customer_id)
+        elif aside:
+            self._start_task(self._perform_all, customer_id, queue)
         else:
-            return _outcome_of(waiting)
-        try:
-            self._tell_store(waiting, to_remember)
-        except StoreError as error:
-            log.error("the store could not be told what became of a message; it will be", reason=error)
-            self._untold.append((_without_body(waiting), to_remember))
-        return outcome
+            self._perform_all(customer_id, queue)
 
-    def _tell_store(self, waiting: Waiting, outcome: Outcome | None) -> None:
-        text = None
-        if outcome is not None:
-            # Whoever repeats the message knows its id. Of a day's messages that is a third of what is kept.
-            text = compact_json({n: v for n, v in outcome.as_dict().items() if v is not None and n != "message_id"})
-        self._store.finish(waiting.message.customer_id, waiting.ticket, waiting.key, text)
+    def _new_outbox(self, customer_id: str) -> Outbox:
+        outbox = Outbox(customer_id, self._ttl_seconds, self._store_patience_seconds, self._max_queue_length)
+        if self._stopping:
+            outbox.stop(hands_over=self._store.outlives_process)
+        return outbox
 
-    def _tell(self, message: MessageToDms, outcome: Outcome, all_done: list[Done]) -> None:
-        self.counts[outcome.status] += 1
-        for done in all_done:
-            try:
-                done(outcome)
-            except Exception:
-                log.exception("telling an outcome failed", customer=message.customer_id, message=message.message_id)
+    def _perform_all(self, customer_id: str, queue: _Queue) -> None:
+        while True:
+            with self._lock:
+                if not queue.effects:
+                    queue.is_performing = False
+                    is_forgotten = self._forget_if_idle(customer_id, queue)
+                    break
+                effect = queue.effects.popleft()
+            perform = self._perform.get(type(effect))
+            # Of a `Wait`, the outbox itself knows when it is over: see `tick`.
+            step = perform(customer_id, effect) if perform is not None else None
+            if step is not None:
+                with self._lock:
+                    queue.effects.extend(step(queue.outbox))
+        if is_forgotten:
+            self._typing.may_go(customer_id)
+
+    def _forget_if_idle(self, customer_id: str, queue: _Queue) -> bool:
+        if not queue.outbox.is_idle or self._queues.get(customer_id) is not queue:
+            return False
+        del self._queues[customer_id]
+        return True
+
+    # Posts
+
+    def _start_post(self, customer_id: str, effect: Post) -> None:
+        self._start_task(self._post, customer_id, effect.message)
+
+    def _post(self, customer_id: str, message: Queued) -> None:
+        result = self._posts.post(customer_id, message.message_id, message.body.encode())
+        self._input(customer_id, lambda outbox: outbox.answered(result, self._clock()))
+
+    def _report(self, customer_id: str, effect: Report) -> None:
+        if effect.retry_seconds is None:
+            log_result(customer_id, effect.message.message_id, effect.result)
+            return
+        self.counts["tried_again"] += 1
+        log.info(
+            "to DMS: not taken yet",
+            customer=customer_id,
+            message=effect.message.message_id,
+            dms_status=effect.result.status,
+            reason=effect.result.error or effect.result.detail,
+            again_in_seconds=round(effect.retry_seconds, 1),
+        )
+
+    def _expired(self, customer_id: str, effect: Expired) -> None:
+        self.counts["expired"] += 1
+        log.error(
+            "to DMS: failed",
+            customer=customer_id,
+            message=effect.message.message_id,
+            reason=EXPIRED_OUTCOME,
+            waited_seconds=round(effect.age_seconds),
+        )
 
     def _post_typing(self, message: MessageToDms, all_done: list[Done]) -> None:
-        try:
-            outcome = self._post(message, self._dms.post_once)
-        except Exception:
-            log.exception("forwarding failed", customer=message.customer_id, message=message.message_id)
-            outcome = Outcome("failed", message.message_id, None, "internal error")
-        self._tell(message, outcome, all_done)
+        result = self._posts.post(message.customer_id, message.message_id, message.body, briefly=True)
+        log_result(message.customer_id, message.message_id, result)
+        outcome = outcome_of(result, message.message_id)
+        for done in all_done:
+            self._statuses.tell(message.customer_id, done, outcome)
 
     def _drop_typing(self, message: MessageToDms, all_done: list[Done]) -> None:
         log.info("typing is not posted: a message was first", customer=message.customer_id, message=message.message_id)
-        outcome = Outcome("failed", message.message_id, None, "not sent: a message was on its way", quiet=True)
-        self._tell(message, outcome, all_done)
-
-    def _post(self, message: MessageToDms, post: Callable[[bytes], DmsAnswer]) -> Outcome:
-        try:
-            answer = post(message.body)
-        except DmsError as error:
-            log.error(
-                "to DMS: failed",
-                customer=message.customer_id,
-                message=message.message_id,
-                reason=error,
-                detail=error.detail,
-            )
-            return Outcome("failed", message.message_id, None, str(error))
-        if answer.taken:
-            log.info("to DMS: sent", customer=message.customer_id, message=message.message_id, dms_status=answer.status)
-            return Outcome("sent", message.message_id, answer.status)
-        log.error(
-            "to DMS: refused",
-            customer=message.customer_id,
-            message=message.message_id,
-            dms_status=answer.status,
-            reason=answer.meaning,
-        )
-        return Outcome("failed", message.message_id, answer.status, f"DMS answered {answer.status}")
-
-
-def _without_body(waiting: Waiting) -> Waiting:
-    """For a memory that may grow while the store is away."""
-    return dataclasses.replace(waiting, message=dataclasses.replace(waiting.message, body=b""), done=[])
-
-
-def _outcome_of(waiting: Waiting) -> Outcome:
-    """What the store knows of a message that another instance had."""
-    if waiting.arrival is not None and waiting.arrival.outcome is not None:
-        known = {"message_id": waiting.message.message_id, **json.loads(waiting.arrival.outcome)}
-        return Outcome(**known, is_repeated=True)
-    return Outcome(
-        "failed",
-        waiting.message.message_id,
-        None,
-        "the instance that had this message stopped meanwhile; DMS may have the message",
-        is_repeated=True,
-    )
+        outcome = Outcome("failed", message.message_id, None, "not sent: a message was on its way", is_quiet=True)
+        for done in all_done:
+            self._statuses.tell(message.customer_id, done, outcome)

@@ -18,7 +18,7 @@ TYPING = "typing_indicator"
 # How long it is worth something while it waits: clients show an indicator for about as long.
 _WAIT_SECONDS = 3.0
 
-Done = Callable[[Any], None]
+Done = Callable[[Any], bool]
 
 
 @dataclass(slots=True, eq=False)

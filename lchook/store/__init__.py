@@ -1,7 +1,7 @@
-"""What outlives a process: the mailboxes of customers, and what became of messages to DMS.
+"""What outlives a process: the mailboxes of customers, the outbox of messages to DMS, and what became of those.
 
 One interface, two stores: SQLite (a file, or memory) for one instance, Redis for any number of them. With several
-instances the store also says which one delivers to a customer, and whose turn it is to post for one.
+instances the store also says which one delivers to a customer, and which one posts for one.
 
 This module has no I/O. All methods of a store may be called from anywhere, and raise `StoreError` where the store fails;
 the call then had no effect that counts, and a later one may work.
@@ -11,14 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from lchook.core.delivery import Removal
+from lchook.core.outbox_effects import Queued, Stored, Submission
+from lchook.core.outcomes import Outcome
 
 # For this long a repeated webhook is recognised: DMS tries again soon, or not at all.
 REMEMBER_SECONDS = 600
-# And a client's message with its outcome: a phone may sleep for hours before it asks what became of one.
-REMEMBER_OUTCOME_SECONDS = 86_400
+# And a client's message that was sent: a phone may sleep for hours before it asks what became of one. Other outcomes are
+# remembered for `REMEMBER_SECONDS`, so that a client that gives its ids anew is not kept from trying again.
+REMEMBER_SENT_SECONDS = 86_400
+# For so long what became of a message waits for the customer's next connection.
+KEEP_STATUS_SECONDS = 600
 
 
 class StoreError(Exception):
@@ -82,20 +87,30 @@ class WaitingCustomer:
     oldest_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """What is known of a message that has come in for DMS.
+class Taken(NamedTuple):
+    """The first message of a customer's queue, now marked as being posted by this instance; `None` where the queue is empty,
+    or another instance posts.
 
-    `first`: never seen; it has its place in the customer's line, before the ticket `before` of this instance, if there is
-    one behind it, and `turn` says whether that is the front.
-    `pending`: it is under way, maybe in another instance. `done`: `outcome` is its outcome, as it was handed to `finish`.
-    `lost`: the instance that had it died while it was under way.
+    `unknown`: what an instance that died was posting. It may be at DMS, is never posted again, and has that as its outcome.
     """
 
-    state: Literal["first", "pending", "done", "lost"]
-    turn: bool = False
-    outcome: str | None = None
-    before: str | None = None
+    first: Queued | None = None
+    unknown: Sequence[Queued] = ()
+
+
+class Enqueued(NamedTuple):
+    """What `enqueue` did: an answer to each submission, what it took if it was to, and what `take_statuses` would return."""
+
+    answers: Sequence[Stored]
+    taken: Taken = Taken()
+    statuses: Sequence[str] = ()
+
+
+class Backlog(NamedTuple):
+    """What waits in the outbox, of all customers. `oldest_seconds` is the age of the oldest message."""
+
+    messages: int = 0
+    oldest_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +121,12 @@ class Bell:
     due: Callable[[str], None]  # letters wait for a customer of this instance, or one whom it had and no other has now
     elsewhere: Callable[[str], None]  # the customer has moved to another instance
     now: Callable[[str, str], object]  # a payload that is not kept, to be sent if the customer is here
-    turn: Callable[[str], None]  # the customer's line to DMS has moved
     reconnected: Callable[[], None]  # the store was away and may have forgotten who has whom
 
     @staticmethod
     def deaf() -> Bell:
         """A bell that nobody hears, for a store that is not open yet."""
-        return Bell(*(lambda *_: None for _ in range(5)))
+        return Bell(*(lambda *_: None for _ in range(4)))
 
 
 class Store(Protocol):
@@ -166,23 +180,53 @@ class Store(Protocol):
     def expire(self) -> int:
         """Drop the letters whose time to live is over, and what need not be remembered; returns how many letters."""
 
-    # Messages to DMS
+    # The outbox. One instance at a time posts for a customer. A message is taken out with its outcome, and by no other way.
 
-    def arrive(
-        self, customer_id: str, ticket: str, key: str | None, *, seconds_ago: float = 0.0, before: str | None = None
-    ) -> Arrival:
-        """A message came in so long ago. Unless it is a repeat (same key), its ticket goes to the end of the line; one whose
-        instance died while it waited takes its place. With it the customer has come to this instance (see `claim`).
+    # Whether what waits is there for the next process.
+    outlives_process: bool
 
-        To be asked again for a message that was pending, and where it is not known whether it arrived.
+    def enqueue(self, customer_id: str, submissions: Sequence[Submission], *, take: bool) -> Enqueued:
+        """Messages came in: each has its place at the end of the queue, unless it is a repeat (same key) or there is no
+        room. With them the customer has come to this instance (see `claim`). May be called again with the same.
 
-        :param before: not to the end of the line, but before this ticket of this instance.
+        :param take: as `take`, in the same step.
         """
 
-    def turn(self, customer_id: str, ticket: str, key: str | None) -> bool | None:
-        """Is this ticket at the front of its line? Tickets of instances that died are skipped. None: this instance was taken
-        for dead, and another has the message now."""
+    def take(self, customer_id: str) -> Taken:
+        """Post for the customer, unless another instance that is alive does."""
 
-    def finish(self, customer_id: str, ticket: str, key: str | None, outcome: str | None) -> None:
-        """The message has its outcome; the line moves on. None: nothing was or will be done about it, and it may come
-        again as if for the first time."""
+    def postpone(self, customer_id: str, number: int, *, give_up: bool) -> None:
+        """The message is not being posted for now. `give_up`: this instance does not post for the customer any more."""
+
+    def complete(
+        self,
+        customer_id: str,
+        message: Queued,
+        outcome: Outcome,
+        *,
+        take: bool,
+        tell_later: bool,
+        remember_seconds: float,
+    ) -> Taken:
+        """The message has its outcome. May be called again with the same; does nothing where another instance posts.
+
+        :param take: as `take`, in the same step; else this instance does not post for the customer any more.
+        :param tell_later: keep the outcome for the customer's next connection, unless the instance that its sender is
+            connected to is another one, and alive.
+        :param remember_seconds: for how long repeats get this outcome.
+        """
+
+    def look(self, customer_id: str, keys: Sequence[str]) -> dict[str, Outcome]:
+        """What became of messages, by key; nothing for those that still wait. Of one that is not known, that it is lost."""
+
+    def orphans(self, limit: int) -> list[str]:
+        """Customers for whom messages wait that nobody alive posts."""
+
+    def add_status(self, customer_id: str, text: str) -> None:
+        """Keep a text for the customer's next connection, for `KEEP_STATUS_SECONDS`."""
+
+    def take_statuses(self, customer_id: str) -> list[str]:
+        """The texts that were kept for the customer, oldest first. They are kept no longer."""
+
+    def backlog(self) -> Backlog:
+        """What waits in the outbox."""

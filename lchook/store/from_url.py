@@ -18,6 +18,8 @@ def store_from_url(
     folder: Path,
     ttl_seconds: float,
     size: int,
+    max_queue_length: int = 100,
+    outbox_size: int = 100_000,
     aside: Aside = in_a_thread,
 ) -> Store:
     """The store, not opened yet.
@@ -26,13 +28,14 @@ def store_from_url(
     :param aside: calls what may block on a file.
     """
     parts = urlsplit(url)
+    bounds = {"size": size, "max_queue_length": max_queue_length, "outbox_size": outbox_size}
     if parts.scheme in ("redis", "rediss"):
         # Only those who use Redis pay for its client.
         from lchook.store.redis import RedisStore
 
-        return RedisStore(url, ttl_seconds=ttl_seconds, size=size)
+        return RedisStore(url, ttl_seconds=ttl_seconds, **bounds)
     if parts.scheme == "memory":
-        return SqliteStore(None, ttl_seconds=ttl_seconds, size=size)
+        return SqliteStore(None, ttl_seconds=ttl_seconds, **bounds)
     path = Path(parts.path) if parts.path else folder / DEFAULT_FILE
     synchronous = "full" if parts.query == "synchronous=full" else "normal"
-    return SqliteStore(path, ttl_seconds=ttl_seconds, size=size, synchronous=synchronous, aside=aside)
+    return SqliteStore(path, ttl_seconds=ttl_seconds, **bounds, synchronous=synchronous, aside=aside)

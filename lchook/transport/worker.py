@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -52,6 +53,8 @@ class Served:
 
     options: HttpOptions
     draining: Draining
+    # Called when the worker begins to serve: messages may wait that a process before this one has left.
+    on_start: Callable[[], object]
 
 
 class Worker(GeventWebSocketWorker):  # type: ignore[misc]
@@ -80,6 +83,8 @@ class Worker(GeventWebSocketWorker):  # type: ignore[misc]
         gc.set_threshold(*_COLLECT_AFTER)
         gevent.spawn(self.connections.watch)
         servers = [self._start_server(listener) for listener in self.sockets]
+        if served is not None:
+            served.on_start()
         while not self._told_to_stop:
             self.notify()
             gevent.sleep(_TOLD_SECONDS)

@@ -16,9 +16,10 @@ from lchook.core import events
 from lchook.core.addresses import is_this_machine
 from lchook.core.authentication import Authenticator, Identity, RefusedError
 from lchook.core.messages import END_OF_SESSION, MessageError, MessageToDms, dms_from_client
+from lchook.core.outcomes import Outcome
 from lchook.core.rate_limiter import RateLimiter
 from lchook.flows.to_customer import ToCustomer
-from lchook.flows.to_dms import Outcome, ToDms
+from lchook.flows.to_dms import ToDms
 from lchook.logs import Log, Redacted
 from lchook.periodic_tasks import PeriodicTasks
 from lchook.transport.connections import Connections
@@ -112,6 +113,7 @@ class Chat(Namespace):
             log.info(events.RESUMES, customer=customer_id, socket=sid)
             known.customers.add(customer_id)
             self._to_customer.resume(customer_id, sid, spoke_seconds_ago=known.spoke_seconds_ago)
+            self._to_dms.deliver_statuses(customer_id)
 
     def disconnected(self, sid: str, reason: str) -> None:
         log.info(events.DISCONNECTED, socket=sid, reason=reason)
@@ -148,17 +150,20 @@ class Chat(Namespace):
         message: MessageToDms | None = None
         came_at = time.monotonic()
 
-        def done(outcome: Outcome) -> None:
+        def done(outcome: Outcome) -> bool:
             answer = outcome.as_dict()
-            label = "dropped" if outcome.quiet else outcome.status
+            label = "dropped" if outcome.is_quiet else outcome.status
             self._metrics.to_dms[type_label(message.type if message else None), label] += 1
             if message is not None and message.ignored and outcome.status != "rejected":
                 answer["ignored"] = list(message.ignored)
             if message is not None and message.type == END_OF_SESSION:
                 self._end_is_done(message, outcome, sid, came_at)
+            if sid not in self._sockets:
+                return False
             acknowledge(answer)
-            if outcome.status != "sent" and not outcome.quiet:
+            if outcome.status != "sent" and not outcome.is_quiet:
                 self._connections.send_event(sid, "serverError", FORWARDING_FAILED, answer)
+            return True
 
         try:
             message = dms_from_client(

@@ -61,13 +61,14 @@ class Draining:
         started = time.monotonic()
         while (seconds := time.monotonic() - started) < _MAX_SECONDS:
             waits_for_acknowledgements = seconds < _ACKNOWLEDGEMENT_SECONDS and self._to_customer.unacknowledged() > 0
-            if self._to_dms.under_way() == 0 and not waits_for_acknowledgements:
+            if self._to_dms.unfinished() == 0 and not waits_for_acknowledgements:
                 break
             time.sleep(0.05)
         log.info(
             events.STOPPING,
             seconds=time.monotonic() - started,
-            messages_unfinished=self._to_dms.under_way(),
+            messages_unfinished=self._to_dms.unfinished(),
+            messages_without_outcome=self._to_dms.pending(),
             messages_unacknowledged=self._to_customer.unacknowledged(),
             clients=self._connections.open(),
         )

@@ -28,7 +28,7 @@ def create_hook(dms: SandboxDms) -> CreateHook:
             "jwt_secret": SECRET,
             "dms_connect_timeout_seconds": 1.0,
             "dms_read_timeout_seconds": 1.0,
-            "retry_budget_seconds": 0.0,
+            "outbox_ttl_seconds": 0.0,
             "store_url": "memory:",
         }
         return Hook(create_app(Settings(**{**usual, **settings})), dms)

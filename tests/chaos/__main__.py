@@ -9,7 +9,7 @@ import time
 from tests.chaos import scenarios
 from tests.chaos.counts import Count
 
-_COLUMNS = "{:<12} {:<42} {:<7} {:>9} {:>8} {:>5} {:>7} {:<22} {:>8} {:>7}"
+_COLUMNS = "{:<12} {:<42} {:<7} {:>9} {:>8} {:>5} {:>7} {:<22} {:>8} {:>7} {:>7}"
 
 
 def main() -> None:
@@ -34,11 +34,12 @@ def main() -> None:
         "of these unavoidable",
         "disorder",
         "failed",
+        "unknown",
     )
     print(_COLUMNS.format(*head), flush=True)
     stop_seconds: list[float] = []
     started = time.monotonic()
-    for scenario in (*scenarios.TO_CUSTOMER, *scenarios.TO_DMS, *scenarios.BOTH):
+    for scenario in (*scenarios.TO_CUSTOMER, *scenarios.TO_DMS, *scenarios.DEAF, *scenarios.BOTH):
         if options.only not in scenario.name:
             continue
         for store in scenario.stores:
@@ -57,7 +58,9 @@ def main() -> None:
     print(
         "\nUnavoidable: the acknowledgement was lost in flight (f), LCH was killed between seeing it and noting it (k),"
         "\nor the client acknowledges nothing (n), for which nothing is held back while its old connection may be alive."
-        "\nfailed: reported as failed to whoever sent it."
+        "\nfailed: reported as failed to whoever sent it; unknown: of these, what DMS may have all the same: it was being"
+        "\nposted when its process was killed, or DMS gave no answer in time."
+        "\nDeaf clients look at no acknowledgement and never repeat: their messages count from when they are stored."
     )
     if stop_seconds:
         stops = sorted(stop_seconds)
@@ -73,8 +76,8 @@ def _print(flow: str, scenario: scenarios.Scenario, store: str, count: Count) ->
     unavoidable = " ".join(f"{number} {kind}" for number, kind in kinds if number)
     disorder = f"{count.loosely_ordered} n" if count.loosely_ordered else count.out_of_order
     numbers = (count.messages, count.lost, count.doubled, unavoidable, disorder)
-    failed = str(count.failed) if flow == "to DMS" else ""
-    print(_COLUMNS.format(flow, scenario.name, store, scenario.instances, *numbers, failed), flush=True)
+    failed, unknown = (str(count.failed), str(count.unknown)) if flow == "to DMS" else ("", "")
+    print(_COLUMNS.format(flow, scenario.name, store, scenario.instances, *numbers, failed, unknown), flush=True)
     for problem in count.problems[:5]:
         print(f"    {problem}")
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 from lchook.sandbox.inbox import Received
 from tests.support.chaos_clients import ChaosClient, Receipt
 
+_STORED = re.compile(r"stored customer='([^']*)' message='?(\d+)")
 _ACKNOWLEDGED = re.compile(r"acknowledged(?: late)? customer='([^']*)' message='([^']*)' socket='([^']*)'")
 
 
@@ -32,8 +33,9 @@ class Count:
     out_of_order: int = 0
     # Out of order at clients that acknowledge nothing: nothing is held back for them until their old connection is dead.
     loosely_ordered: int = 0
-    # To DMS: how many were reported to their sender as failed.
+    # To DMS: how many were reported to their sender as failed, and of how many of these nobody knows whether DMS has them.
     failed: int = 0
+    unknown: int = 0
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -102,7 +104,20 @@ def to_customer(client: ChaosClient, kept: Sequence[int], acknowledgements: Ackn
     return count
 
 
-def to_dms(clients: Iterable[ChaosClient], received: Iterable[Received]) -> Count:
+class Stored:
+    """What the instances logged of messages that they have stored: from then on these must not be lost."""
+
+    def __init__(self, logs: Iterable[str]) -> None:
+        self._numbers: dict[str, set[int]] = defaultdict(set)
+        for log in logs:
+            for customer, message in _STORED.findall(log):
+                self._numbers[customer].add(int(message))
+
+    def of(self, customer_id: str) -> list[int]:
+        return sorted(self._numbers[customer_id])
+
+
+def to_dms(clients: Iterable[ChaosClient], received: Iterable[Received], stored: Stored) -> Count:
     """A post that was answered with 200, or with nothing (reset, hung up), has reached DMS."""
     count = Count()
     reached: dict[str, list[tuple[int, int | None]]] = defaultdict(list)
@@ -111,18 +126,23 @@ def to_dms(clients: Iterable[ChaosClient], received: Iterable[Received]) -> Coun
             reached[post.body["customer_id"]].append((post.body["message_id"], post.status))
     for client in clients:
         posts = reached[client.customer_id]
-        highest = -1
+        # One that does not wait for outcomes uses two sockets at once: the order is that of each of them.
+        highest: dict[str, int] = defaultdict(lambda: -1)
         times: dict[int, int] = defaultdict(int)
         for number, _ in posts:
             times[number] += 1
+            sid = client.sent_on.get(number, "") if client.kind == "deaf" else ""
             if times[number] > 1:
                 count.doubled += 1
                 count.problems.append(f"{client.customer_id}: message {number} reached DMS again")
-            elif number < highest:
+            elif number < highest[sid]:
                 count.out_of_order += 1
-                count.problems.append(f"{client.customer_id}: message {number} reached DMS after {highest}")
-            highest = max(highest, number)
+                count.problems.append(f"{client.customer_id}: message {number} reached DMS after {highest[sid]}")
+            highest[sid] = max(highest[sid], number)
         taken = {number for number, status in posts if status == 200}
+        if client.kind == "deaf":
+            _count_what_was_stored(count, client, stored.of(client.customer_id), taken)
+            continue
         for number, told in client.told.items():
             count.messages += 1
             if told.outcome is None:
@@ -130,7 +150,23 @@ def to_dms(clients: Iterable[ChaosClient], received: Iterable[Received]) -> Coun
                 count.problems.append(f"{client.customer_id}: nobody said what became of message {number}")
             elif told.outcome["status"] == "failed":
                 count.failed += 1
+                count.unknown += "DMS may have" in told.outcome["error"]
             elif number not in taken:
                 count.lost += 1
                 count.problems.append(f"{client.customer_id}: message {number} was called sent, and DMS has not taken it")
     return count
+
+
+def _count_what_was_stored(count: Count, client: ChaosClient, stored: Sequence[int], taken: set[int]) -> None:
+    """Of a client that sends each message once, and looks at no outcome."""
+    for number in stored:
+        count.messages += 1
+        told = client.told.get(number)
+        outcomes = [outcome for outcome in (told and told.outcome, client.statuses.get(number)) if outcome]
+        failures = [outcome for outcome in outcomes if outcome["status"] == "failed"]
+        if failures:
+            count.failed += 1
+            count.unknown += "DMS may have" in failures[0]["error"]
+        elif number not in taken:
+            count.lost += 1
+            count.problems.append(f"{client.customer_id}: message {number} was stored, and DMS has not taken it")

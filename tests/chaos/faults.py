@@ -98,6 +98,14 @@ def dms_is(name: str, **details: Any) -> Fault:
     return fault
 
 
+def dms_is_down(world: World, dice: random.Random) -> None:
+    """DMS refuses connections, all the time."""
+    world.dms.faults.set(dms="refused")
+    while world.pause(1.0):
+        pass
+    world.dms.faults.clear()
+
+
 def dms_has_everything(world: World, dice: random.Random) -> None:
     """DMS has one fault after the other."""
     kinds: tuple[dict[str, Any], ...] = (

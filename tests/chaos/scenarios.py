@@ -25,6 +25,8 @@ class Scenario:
     instances: int = 1
     kinds: tuple[Kind, ...] = ACKNOWLEDGING
     command: Command = production
+    # How long the faults last, if not as long as those who run it say.
+    seconds: float | None = None
 
     def run(
         self, store: str, *, customers: int, to_customer: int, to_dms: int, seconds: float, seed: int
@@ -32,7 +34,8 @@ class Scenario:
         with World(
             store, instances=self.instances, kinds=self.kinds, customers=customers, seed=seed, command=self.command
         ) as world:
-            both = world.run(*self.faults, to_customer=to_customer, to_dms=to_dms, seconds=seconds)
+            seconds = self.seconds or seconds
+            both = world.run(*self.faults, to_customer=to_customer, to_dms=to_dms, seconds=seconds, patience_seconds=60)
         return *both, world
 
 
@@ -59,6 +62,23 @@ TO_DMS = (
     Scenario(name="DMS 503", faults=(faults.dms_is("503", retry_after_seconds=None),)),
     Scenario(name="DMS: all of these, network", faults=(*NETWORK, faults.dms_has_everything)),
 )
+
+# Clients of the known one's kind, to DMS: they look at no acknowledgement, and never repeat.
+DEAF = (
+    Scenario(name="deaf clients: server kill -9", faults=(faults.instances_are_killed,), kinds=("deaf",)),
+    Scenario(name="deaf clients: SIGTERM", faults=(faults.instances_are_stopped,), kinds=("deaf",)),
+    Scenario(name="deaf clients: DMS down for a minute", faults=(faults.dms_is_down,), kinds=("deaf",), seconds=60.0),
+    Scenario(name="deaf clients: DMS slow", faults=(faults.dms_is("slow", delay_seconds=0.4),), kinds=("deaf",)),
+    Scenario(name="deaf clients: DMS hangs", faults=(faults.dms_is("hang", delay_seconds=1.5),), kinds=("deaf",)),
+    Scenario(name="deaf clients: DMS slow, kill -9",
+             faults=(faults.dms_is("slow", delay_seconds=0.4), faults.instances_are_killed), kinds=("deaf",)),
+    Scenario(name="deaf clients: Redis kill -9", faults=(faults.redis_is_killed,), kinds=("deaf",), stores=("redis",)),
+    Scenario(name="deaf clients: kill -9", faults=(faults.instances_are_killed,), kinds=("deaf",), stores=("redis",),
+             instances=2),
+    Scenario(name="deaf clients: one kill -9, one SIGTERM",
+             faults=(faults.one_instance_dies, faults.one_instance_is_stopped, faults.dms_is("slow", delay_seconds=0.4)),
+             kinds=("deaf",), stores=("redis",), instances=3),
+)  # fmt: skip
 
 BOTH = (
     Scenario(name="all: network, DMS, kill -9", faults=EVERYTHING),

@@ -23,7 +23,7 @@ from tests.support.waiting import wait_until
 @pytest.fixture
 def world() -> Iterator[World]:
     """One instance on a SQLite file, with one customer who is offline."""
-    with World("sqlite", customers=0, LOG_LEVEL="warning", RETRY_BUDGET="1") as world:
+    with World("sqlite", customers=0, LOG_LEVEL="warning", OUTBOX_TTL="1") as world:
         yield world
 
 
@@ -97,7 +97,7 @@ def test_a_store_that_cannot_be_opened_at_the_start_is_told_and_helped(wrong: st
         case "not writable":
             # Not even for root, unlike a folder without permissions.
             path = Path("/proc/lchook.sqlite3")
-    with World("sqlite", customers=0, STORE_URL=f"sqlite://{path}", RETRY_BUDGET="1") as world:
+    with World("sqlite", customers=0, STORE_URL=f"sqlite://{path}", OUTBOX_TTL="1") as world:
         assert world.webhook("c", 1) == 503
         log = world.instances[0].log
         assert "webhooks are answered with 503 until it can" in log
@@ -192,7 +192,7 @@ def test_two_processes_on_one_file_do_not_corrupt_it(world: World) -> None:
 
 
 def test_redis_down_is_told_and_ends_by_itself() -> None:
-    with World("redis", customers=2, kinds=("resume",), RETRY_BUDGET="1") as world:
+    with World("redis", customers=2, kinds=("resume",), OUTBOX_TTL="1") as world:
         assert world.redis
         first, second = world.clients
         assert world.webhook(first.customer_id, 0) == 200

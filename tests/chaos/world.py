@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import tempfile
 import threading
 import time
@@ -62,7 +63,8 @@ class World:
             "PING_INTERVAL": str(PING_SECONDS),
             "PING_TIMEOUT": str(PING_SECONDS),
             "DMS_READ_TIMEOUT": "1",
-            "RETRY_BUDGET": "10",
+            "OUTBOX_TTL": "60",
+            "LOG_LEVEL": "info,to_dms=debug",
             # A test's customers are busier than any person.
             "SOCKET_RATE": "0",
             "CUSTOMER_RATE": "0",
@@ -148,6 +150,7 @@ class World:
         deadline = time.monotonic() + patience_seconds
         while time.monotonic() < deadline and not self._all_arrived():
             time.sleep(0.1)
+        self._let_the_deaf_speak(deadline)
         # What comes twice comes late.
         time.sleep(SETTLE_SECONDS)
         return self.count()
@@ -159,7 +162,7 @@ class World:
         to_customer = counts.Count()
         for client in self.clients:
             to_customer += counts.to_customer(client, self.kept[client.customer_id], acknowledgements)
-        return to_customer, counts.to_dms(self.clients, self.dms.received)
+        return to_customer, counts.to_dms(self.clients, self.dms.received, counts.Stored(log for log, _ in lives))
 
     @property
     def is_calm(self) -> bool:
@@ -224,6 +227,25 @@ class World:
             pause = started + seconds * (n + 1) / messages - time.monotonic()
             if pause > _SPEAKERS_PAUSE_SECONDS:
                 time.sleep(pause)
+
+    def _let_the_deaf_speak(self, deadline: float) -> None:
+        """What became of their messages waits until they say something else."""
+        deaf = [client for client in self.clients if client.kind == "deaf" and client.told]
+        if not deaf:
+            return
+        while time.monotonic() < deadline and self.waiting_for_dms():
+            time.sleep(0.2)
+        for client in deaf:
+            client.say(len(client.told))
+
+    def waiting_for_dms(self) -> int:
+        """How many messages are in the outbox, as the first instance that answers says; 1 where none does."""
+        for instance in self.instances:
+            if instance.is_started:
+                text = requests.get(f"{instance.url}/metrics", timeout=5).text
+                found = re.search(r"^lch_outbox_messages (\d+)", text, re.MULTILINE)
+                return int(found[1]) if found else 1
+        return 1
 
     def _all_arrived(self) -> bool:
         return all(

@@ -17,18 +17,18 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from lchook.core.outbox import (
-    UNKNOWN_OUTCOME,
+from lchook.core.outbox import Outbox
+from lchook.core.outbox_effects import (
     Complete,
     Delayed,
     Effect,
     Enqueue,
+    Expired,
     Look,
-    Outbox,
-    Outcome,
     Post,
     Postpone,
     Queued,
+    Report,
     Stored,
     Submission,
     Take,
@@ -36,16 +36,19 @@ from lchook.core.outbox import (
     TellLater,
     Wait,
 )
+from lchook.core.outcomes import UNKNOWN_OUTCOME, Outcome
 from lchook.core.retry_policy import PostResult
 
 TTL_SECONDS = 300.0
 PATIENCE_SECONDS = 30.0
+MAX_QUEUE_LENGTH = 5
 
 
 @dataclass(eq=False)
 class Entry:
     number: int
     submission: Submission
+    stored_at: float
 
 
 class ModelStore:
@@ -58,6 +61,10 @@ class ModelStore:
         self.posting: int | None = None
         self.outcomes: dict[str, Outcome] = {}
         self.alive: set[str] = set()
+        self.now = 0.0
+        # What is kept for the customer's next connection, by key; the most that wait.
+        self.statuses: dict[str, Outcome] = {}
+        self.max_queue_length = MAX_QUEUE_LENGTH
 
     def enqueue(self, instance: str, effect: Enqueue) -> tuple[list[Stored], Queued | None]:
         answers = []
@@ -70,8 +77,11 @@ class ModelStore:
                 mine = same[0].submission.ticket == submission.ticket
                 answers.append(Stored("queued" if mine else "pending"))
                 continue
+            if len(self.queue) >= self.max_queue_length:
+                answers.append(Stored("full", Outcome("rejected", error="full")))
+                continue
             self.last_number += 1
-            self.queue.append(Entry(self.last_number, submission))
+            self.queue.append(Entry(self.last_number, submission, self.now))
             answers.append(Stored("queued"))
         return answers, self.take(instance) if effect.take else None
 
@@ -86,7 +96,9 @@ class ModelStore:
         self.poster = instance
         entry = self.queue[0]
         self.posting = entry.number
-        return Queued(entry.number, entry.submission.key, entry.submission.message_id, entry.submission.body)
+        submission = entry.submission
+        age_seconds = self.now - entry.stored_at
+        return Queued(entry.number, submission.key, submission.message_id, submission.body, age_seconds=age_seconds)
 
     def postpone(self, instance: str, effect: Postpone) -> None:
         if self.poster == instance:
@@ -97,7 +109,7 @@ class ModelStore:
     def complete(self, instance: str, effect: Complete) -> Queued | None:
         if self.poster != instance:
             return None
-        self._complete(effect.message.number, effect.outcome)
+        self._complete(effect.message.number, effect.outcome, tell_later=effect.tell_later)
         if effect.take:
             return self.take(instance)
         self.poster = self.posting = None
@@ -108,14 +120,17 @@ class ModelStore:
 
     def _give_up_what_it_was_posting(self) -> None:
         if self.posting is not None:
-            self._complete(self.posting, Outcome("failed", None, None, UNKNOWN_OUTCOME))
+            self._complete(self.posting, Outcome("failed", None, None, UNKNOWN_OUTCOME), tell_later=True)
         self.poster = self.posting = None
 
-    def _complete(self, number: int, outcome: Outcome) -> None:
+    def _complete(self, number: int, outcome: Outcome, *, tell_later: bool) -> None:
         for entry in list(self.queue):
             if entry.number == number:
                 self.queue.remove(entry)
                 self.outcomes[entry.submission.key] = outcome
+                origin = entry.submission.ticket.partition(":")[0]
+                if tell_later and origin not in self.alive:
+                    self.statuses[entry.submission.key] = outcome
 
 
 @dataclass(eq=False)
@@ -154,12 +169,15 @@ class World(RuleBasedStateMachine):
         self.taken: dict[str, int] = {}
         # Tickets of submissions whose sender is still there; what they were told.
         self.submitted: dict[str, str] = {}
+        self.keys: dict[str, str] = {}
         self.told: dict[str, Outcome] = {}
+        # Stored by an instance that died before its sender was told.
+        self.left_behind: set[str] = set()
 
     def _new_instance(self) -> Instance:
         name = f"i{next(self.names)}"
         self.store.alive.add(name)
-        return Instance(name, Outbox("c", TTL_SECONDS, PATIENCE_SECONDS))
+        return Instance(name, Outbox("c", TTL_SECONDS, PATIENCE_SECONDS, MAX_QUEUE_LENGTH))
 
     def _perform(self, instance: Instance, effects: list[Effect]) -> None:
         store, outbox = self.store, instance.outbox
@@ -206,7 +224,9 @@ class World(RuleBasedStateMachine):
                     instance.waits.append(self.now + seconds)
                 case Tell(submission, outcome):
                     self._tell(submission, outcome)
-                case TellLater() | Delayed():
+                case Expired(_, age_seconds):
+                    assert age_seconds > TTL_SECONDS
+                case TellLater() | Delayed() | Report():
                     pass
 
     def _call(
@@ -238,10 +258,9 @@ class World(RuleBasedStateMachine):
     @rule(at=st.integers(0, 1), key=st.integers(0, 9))
     def a_message(self, at: int, key: int) -> None:
         instance = self.instances[at]
-        if instance.outbox.is_stopping:
-            return
         ticket = f"{instance.name}:{next(self.tickets)}"
         self.submitted[ticket] = instance.name
+        self.keys[ticket] = f"k{key}"
         # Few keys, so that some are repeats.
         self._perform(instance, instance.outbox.submit(Submission(f"k{key}", ticket, key, "{}"), self.now))
 
@@ -279,6 +298,10 @@ class World(RuleBasedStateMachine):
         for ticket, name in list(self.submitted.items()):
             if name == instance.name:
                 del self.submitted[ticket]
+        for entry in self.store.queue:
+            submission = entry.submission
+            if submission.ticket.startswith(f"{instance.name}:") and submission.ticket not in self.told:
+                self.left_behind.add(submission.key)
         # Calls that were on their way may still be carried out.
         self.instances[at] = self._new_instance()
 
@@ -315,6 +338,7 @@ class World(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.1, 0.5, 1.0, 10.0, 40.0, 400.0]))
     def time_passes(self, seconds: float) -> None:
         self.now += seconds
+        self.store.now = self.now
         for instance in self.instances:
             for at in [at for at in instance.waits if at <= self.now]:
                 instance.waits.remove(at)
@@ -351,6 +375,8 @@ class World(RuleBasedStateMachine):
                 self._end(at)
         assert self._settle(), "it does not settle"
         assert self.store.queue == []
+        told = {self.keys[ticket] for ticket in self.told}
+        assert self.left_behind <= told | set(self.store.statuses), "nobody is told what became of it"
         assert set(self.submitted) <= set(self.told)
         assert [instance.outbox.is_idle for instance in self.instances] == [True, True]
 
@@ -363,7 +389,8 @@ class World(RuleBasedStateMachine):
                 self._answer_post(*posts[0], "taken")
             elif self.store.is_orphaned() and any(not each.outbox.is_stopping for each in self.instances):
                 self.the_sweep_finds_an_orphan(0 if not self.instances[0].outbox.is_stopping else 1)
-            elif any(instance.waits for instance in self.instances):
+                self.time_passes(1.0)
+            elif any(instance.waits or not instance.outbox.is_idle for instance in self.instances):
                 self.time_passes(1.0)
             else:
                 return True

@@ -46,7 +46,7 @@ class Field:
 def start(stack: ExitStack, command: Any, **settings: str) -> Field:
     dms = stack.enter_context(LiberalDms())
     port = free_port()
-    usual = {"DMS_URL": dms.url, "JWT_ISSUER": ISSUER, "JWT_SECRET": SECRET, "STORE_URL": "memory:", "RETRY_BUDGET": "0"}
+    usual = {"DMS_URL": dms.url, "JWT_ISSUER": ISSUER, "JWT_SECRET": SECRET, "STORE_URL": "memory:", "OUTBOX_TTL": "0"}
     server = stack.enter_context(Server(command(port), port, **{**usual, **settings}))
     return Field(server, dms)
 

@@ -148,7 +148,7 @@ def the_rest_goes_on(world: World, fails: Callable[[], None] = lambda: None) -> 
 
 
 def test_case_25_another_process_that_holds_a_lock_holds_up_only_those_who_need_the_file() -> None:
-    with World("sqlite", customers=0, LOG_LEVEL="warning", RETRY_BUDGET="30") as world:
+    with World("sqlite", customers=0, LOG_LEVEL="warning", OUTBOX_TTL="30") as world:
         url = world.instances[0].url
         assert world.webhook("c", 0) == 200
         with locked_by_another_process(world.file), PythonClient(url, auth={"customer_id": "c"}) as client:
@@ -160,7 +160,7 @@ def test_case_25_another_process_that_holds_a_lock_holds_up_only_those_who_need_
 
 
 def test_case_25_what_waits_when_the_lock_is_given_back_is_done() -> None:
-    with World("sqlite", customers=0, LOG_LEVEL="warning", RETRY_BUDGET="30") as world:
+    with World("sqlite", customers=0, LOG_LEVEL="warning", OUTBOX_TTL="30") as world:
         url = world.instances[0].url
         assert world.webhook("c", 0) == 200
         with PythonClient(url, auth={"customer_id": "d"}) as client:
@@ -186,7 +186,7 @@ def test_case_45_a_disk_that_hangs_holds_up_only_those_who_need_it(stalling_disk
         "STALLED_NAME": "lchook.sqlite3",
         "STALLED_WHILE": str(flag),
         "LOG_LEVEL": "warning",
-        "RETRY_BUDGET": "1",
+        "OUTBOX_TTL": "1",
     }
     with World("sqlite", customers=0, **settings) as world:
         assert world.webhook("c", 0) == 200
@@ -430,7 +430,7 @@ def test_case_23_who_listens_at_the_former_primary_listens_anew() -> None:
 
 
 def test_case_23_a_redis_that_hangs_holds_up_only_those_who_need_it() -> None:
-    with World("redis", customers=0, LOG_LEVEL="warning", RETRY_BUDGET="1") as world:
+    with World("redis", customers=0, LOG_LEVEL="warning", OUTBOX_TTL="1") as world:
         assert world.redis
         assert world.webhook("c", 0) == 200
         the_rest_goes_on(world, world.redis.pause)

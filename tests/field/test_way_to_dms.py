@@ -264,7 +264,7 @@ def test_a_numeric_address_needs_no_name_service(names: Names, monkeypatch: pyte
 
 @pytest.mark.parametrize("trouble", [Answer(status=503), Answer(delay_seconds=6.0)], ids=["case-28", "case-28 DMS hangs"])
 def test_typing_is_tried_once_and_never_before_a_text(trouble: Answer) -> None:
-    with running_hook(gunicorn_command, RETRY_BUDGET="30", DMS_READ_TIMEOUT="15") as hook, hook.connect() as client:
+    with running_hook(gunicorn_command, OUTBOX_TTL="30", DMS_READ_TIMEOUT="15") as hook, hook.connect() as client:
         hook.dms.answer = lambda body: trouble if body["type"] == "typing_indicator" else None
         typing = client.emit("clientMessage", {"type": "typing_indicator", "customer_id": "c1"})
         wait_until(lambda: hook.dms.received, "the typing indicator")

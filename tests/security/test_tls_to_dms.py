@@ -81,7 +81,7 @@ def post(url: str) -> DmsAnswer:
 @contextlib.contextmanager
 def talking_to(url: str, **environment: str) -> Iterator[PythonClient]:
     """A client of a live LCH whose DMS is there."""
-    settings = {"DMS_URL": url, "JWT_ISSUER": ISSUER, "JWT_SECRET": SECRET, "STORE_URL": "memory:", "RETRY_BUDGET": "0"}
+    settings = {"DMS_URL": url, "JWT_ISSUER": ISSUER, "JWT_SECRET": SECRET, "STORE_URL": "memory:", "OUTBOX_TTL": "0"}
     port = free_port()
     with (
         Server(gunicorn_command(port), port, **{**settings, "DMS_CONNECT_TIMEOUT": "2", **environment}) as server,

@@ -20,8 +20,9 @@ from typing import Any, Literal
 import websocket
 
 # resume: says who it is when it connects. lcc: only by speaking, on a new socket now and then, the old ones staying open.
-# silent: as resume, but acknowledges nothing.
-Kind = Literal["resume", "lcc", "silent"]
+# silent: as resume, but acknowledges nothing. deaf: as lcc, and sends each message once, whatever becomes of it; what it is
+# told is noted, and not looked at.
+Kind = Literal["resume", "lcc", "silent", "deaf"]
 
 _LOOK_SECONDS = 0.05
 _OLD_SOCKETS = 3
@@ -64,7 +65,7 @@ class _Connection:
             opening = json.loads(str(self._socket.recv())[1:])
             # As engine.io's client: without a ping for so long, the connection counts as dead.
             self._patience_seconds = (opening["pingInterval"] + opening["pingTimeout"]) / 1000
-            auth = {"customer_id": client.customer_id} if client.kind != "lcc" else {}
+            auth = {"customer_id": client.customer_id} if client.kind not in ("lcc", "deaf") else {}
             self._socket.send("40" + json.dumps(auth))
             while not self.sid:
                 packet = str(self._socket.recv())
@@ -135,7 +136,9 @@ class _Connection:
     def _event(self, packet: str) -> None:
         number, _, arguments = packet[2:].partition("[")
         event = json.loads("[" + arguments)
-        if event[0] == "serverMessage":
+        if event[0] == "messageStatus":
+            self._client.told_later(event[1])
+        elif event[0] == "serverMessage":
             payload = event[1]
             acknowledges = self._client.kind != "silent"
             # Noted first: the next message may come on another socket as soon as this one is acknowledged.
@@ -155,6 +158,10 @@ class ChaosClient:
     seed: int
     receipts: list[Receipt] = field(default_factory=list)
     told: dict[int, Told] = field(default_factory=dict)
+    # What `messageStatus` told last, by message, but for delays.
+    statuses: dict[int, dict[str, Any]] = field(default_factory=dict)
+    # The socket on which each message was sent last.
+    sent_on: dict[int, str] = field(default_factory=dict)
     # Fleeting messages that came.
     fleeting: int = 0
     connections: int = 0
@@ -207,6 +214,8 @@ class ChaosClient:
     @property
     def untold(self) -> int:
         """How many messages have no outcome yet."""
+        if self.kind == "deaf":
+            return len(self._waiting)
         return sum(told.outcome is None for told in list(self.told.values()))
 
     # What connections tell
@@ -218,9 +227,17 @@ class ChaosClient:
         with self._lock:
             self.receipts.append(Receipt(payload["number"], sid, time.time(), acknowledges))
 
+    def told_later(self, status: dict[str, Any]) -> None:
+        if status["status"] != "delayed":
+            self.statuses[status["message_id"]] = status
+
     def acknowledged(self, number: int, outcome: dict[str, Any]) -> None:
         with self._lock:
             told = self.told.get(number)
+            if self.kind == "deaf":
+                if told is not None:
+                    told.outcome = outcome
+                return
             if told is None or told.outcome is not None:
                 return
             if outcome["status"] == "rejected":
@@ -258,7 +275,7 @@ class ChaosClient:
         self.connections += 1
         self._all.append(connection)
         self._open.append(connection)
-        if self.kind == "lcc":
+        if self.kind in ("lcc", "deaf"):
             # Typing tells who is here.
             connection.send(
                 f'42["clientMessage",{json.dumps({"type": "typing_indicator", "customer_id": self.customer_id})}]'
@@ -274,7 +291,7 @@ class ChaosClient:
             unsent = [n for n in self._waiting[:_WINDOW] if self._is_to_be_sent(n)]
             # In order: one that has to be repeated takes those behind it along.
             window = self._waiting[self._waiting.index(unsent[0]) :][:_WINDOW] if unsent else []
-        if window and self.kind == "lcc" and not self._sent_on and self._random.random() < 0.3:
+        if window and self.kind in ("lcc", "deaf") and not self._sent_on and self._random.random() < 0.3:
             if not self._connect():
                 return
             connection = self._open[-1]
@@ -283,7 +300,11 @@ class ChaosClient:
                 if number not in self._waiting:
                     continue
                 self.told[number].sent += 1
-                self._sent_on[number] = connection
+                self.sent_on[number] = connection.sid
+                if self.kind == "deaf":
+                    self._waiting.remove(number)
+                else:
+                    self._sent_on[number] = connection
             message = {
                 "type": "text",
                 "customer_id": self.customer_id,

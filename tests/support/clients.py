@@ -67,6 +67,11 @@ class Client:
         """The arguments of each serverError."""
         return [args for event, args in list(self._came) if event == "serverError"]
 
+    @property
+    def statuses(self) -> list[dict[str, Any]]:
+        """The payload of each messageStatus."""
+        return [args[0] for event, args in list(self._came) if event == "messageStatus"]
+
     def wait_for_messages(self, count: int, *, timeout_seconds: float = 10.0) -> list[Any]:
         wait_until(
             lambda: len(self.messages) >= count,
@@ -133,6 +138,7 @@ class PythonClient(Client):
         )
         self._client.on("serverMessage", lambda *args: self._record("serverMessage", args))
         self._client.on("serverError", lambda *args: self._record("serverError", args))
+        self._client.on("messageStatus", lambda *args: self._record("messageStatus", args))
         self._client.connect(url, transports=list(transports), wait_timeout=10, **options)
 
     @property

@@ -18,7 +18,7 @@ QUICK = {
     "ACK_TIMEOUT": "0.5",
     "DMS_CONNECT_TIMEOUT": "1",
     "DMS_READ_TIMEOUT": "1",
-    "RETRY_BUDGET": "0",
+    "OUTBOX_TTL": "0",
     "STORE_URL": "memory:",
 }
 

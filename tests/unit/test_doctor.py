@@ -86,7 +86,7 @@ def test_a_probe_that_dms_takes_is_fine(status: int) -> None:
         (403, "may not post", "allowed addresses"),
         (404, "nothing is at DMS_URL's path", "path is wrong"),
         (405, "takes no posts", "DMS_URL"),
-        (429, "asked too often", "RETRY_BUDGET"),
+        (429, "asked too often", "OUTBOX_TTL"),
         (500, "in trouble", "Nothing to change in LCH"),
         (503, "in trouble", "Nothing to change in LCH"),
         (418, "which nobody expects", "DMS_URL"),

@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from lchook.store import Arrival, Removal, Store
+from lchook.core.outbox_effects import Submission
+from lchook.store import Removal, Store
 from tests.unit.conftest import Clock, CreateStore
 
 
@@ -122,38 +123,6 @@ def test_texts_and_ids_come_back_as_they_were(store: Store) -> None:
     assert texts(store, customer_id) == [text]
 
 
-def test_a_new_message_is_first_and_its_repeat_is_pending_and_then_done(store: Store) -> None:
-    arrival = store.arrive("c", "1", "key")
-    assert (arrival.state, arrival.turn) == ("first", True)
-    assert store.arrive("c", "2", "key") == Arrival("pending")
-
-    store.finish("c", "1", "key", '{"status": "sent"}')
-    assert store.arrive("c", "3", "key") == Arrival("done", outcome='{"status": "sent"}')
-
-
-def test_an_arrival_whose_answer_was_lost_can_be_asked_again(store: Store) -> None:
-    store.arrive("c", "1", "key")
-
-    again = store.arrive("c", "1", "key", seconds_ago=3.0)
-    assert (again.state, again.turn) == ("first", True)
-
-
-def test_a_message_that_was_given_up_may_come_again_as_if_for_the_first_time(store: Store) -> None:
-    store.arrive("c", "1", "key")
-    store.finish("c", "1", "key", None)
-
-    assert store.arrive("c", "2", "key").state == "first"
-    # That was late, and is about the first.
-    store.finish("c", "1", "key", None)
-    assert store.arrive("c", "3", "key").state == "pending"
-
-
-def test_messages_without_a_key_are_never_repeats(store: Store) -> None:
-    for ticket in ("1", "2"):
-        assert store.arrive("c", ticket, None).state == "first"
-        store.finish("c", ticket, None, "{}")
-
-
 def test_many_threads_at_once_lose_and_double_nothing(create_store: CreateStore) -> None:
     store = create_store(size=1000)
     firsts: list[str] = []
@@ -163,7 +132,8 @@ def test_many_threads_at_once_lose_and_double_nothing(create_store: CreateStore)
             store.put("c", f"{number}-{n}", f"{number}-{n}")
             # Each is put twice, and each key arrives from all threads.
             store.put("c", f"{number}-{n}", f"{number}-{n}")
-            if store.arrive("c", f"{number}-{n}", f"key {n}").state == "first":
+            submission = Submission(f"key {n}", f"{number}-{n}", n, "{}")
+            if store.enqueue("c", [submission], take=False).answers[0].state == "queued":
                 firsts.append(f"key {n}")
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(5)]

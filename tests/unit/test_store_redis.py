@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import redis
 
-from lchook.store import REMEMBER_OUTCOME_SECONDS, REMEMBER_SECONDS, Bell, Kept, Removal
+from lchook.core.outbox_effects import Submission
+from lchook.core.outcomes import LOST_OUTCOME, Outcome
+from lchook.store import REMEMBER_SECONDS, REMEMBER_SENT_SECONDS, Bell, Kept, Removal
 from lchook.store.redis import RedisStore
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until
@@ -23,7 +26,6 @@ class Heard:
             due=lambda customer_id: self.rang.append(("due", customer_id)),
             elsewhere=lambda customer_id: self.rang.append(("elsewhere", customer_id)),
             now=lambda customer_id, text: self.rang.append(("now", customer_id, text)),
-            turn=lambda customer_id: self.rang.append(("turn", customer_id)),
             reconnected=lambda: self.rang.append(("reconnected",)),
         )
 
@@ -35,12 +37,14 @@ def client(server: RedisServer) -> redis.Redis:
     return server.client()
 
 
-def die(server: RedisServer, prefix: str, store: RedisStore, *, places_too: bool = True) -> None:
+def die(server: RedisServer, prefix: str, store: RedisStore) -> None:
     """What Redis sees some seconds after the instance was killed."""
     with server.client() as redis_client:
         redis_client.delete(f"{prefix}alive:{store._instance}")
-        if places_too:
-            redis_client.delete(f"{prefix}line-of:{store._instance}")
+
+
+def message(key: str) -> list[Submission]:
+    return [Submission(key, key, 1, "{}")]
 
 
 def texts(store: RedisStore) -> list[str]:
@@ -56,7 +60,7 @@ def test_the_instance_to_which_the_customer_came_last_delivers(create_redis: Cre
     first.put("c", "1", None)
     assert texts(first) == ["1"]
     first.remove([Removal("c", [first.fetch("c", 0, 1).letters[0].number], last=True)])
-    second.arrive("c", "1", None)
+    second.enqueue("c", message("1"), take=True)
 
     assert not first.put("c", "2", None).here
     assert first.fetch("c", 0, 100).state == "elsewhere"
@@ -135,7 +139,7 @@ def test_an_instance_that_lets_go_leaves_the_letters_to_the_next(create_redis: C
     assert texts(second) == ["1"]
 
 
-def test_others_are_told_of_letters_moves_turns_and_what_is_not_kept(create_redis: Create) -> None:
+def test_others_are_told_of_letters_moves_and_what_is_not_kept(create_redis: Create) -> None:
     heard = Heard()
     listening, other = create_redis(bell=heard.bell), create_redis()
     listening.claim("c ü:1", seconds_ago=0)
@@ -143,11 +147,8 @@ def test_others_are_told_of_letters_moves_turns_and_what_is_not_kept(create_redi
     heard.wait_for("due", "c ü:1")
     other.pass_on("c ü:1", '{"type": "typing_indicator"}')
     heard.wait_for("now", "c ü:1", '{"type": "typing_indicator"}')
-    other.arrive("c ü:1", "1", None)
+    other.enqueue("c ü:1", message("1"), take=True)
     heard.wait_for("elsewhere", "c ü:1")
-    listening.arrive("c ü:1", "2", None)
-    other.finish("c ü:1", "1", None, "{}")
-    heard.wait_for("turn", "c ü:1")
 
 
 def test_a_notice_that_was_not_heard_is_swept_up(create_redis: Create, redis_server: RedisServer, redis_prefix: str) -> None:
@@ -172,96 +173,74 @@ def test_after_the_connection_was_lost_all_customers_are_looked_after(
     heard.wait_for("reconnected")
 
 
-# Messages to DMS
+# Messages to DMS: test_store_outbox.py has what holds for all stores
 
 
-def turns(store: RedisStore, *tickets: str) -> list[bool | None]:
-    return [store.turn("c", ticket, f"key {ticket}") for ticket in tickets]
+def test_when_redis_is_back_nobody_is_taken_for_dead_who_could_not_say_that_they_live(
+    create_redis: Create, redis_server: RedisServer, redis_prefix: str
+) -> None:
+    one, other = create_redis(), create_redis()
+    one.enqueue("c", message("1"), take=True)
+    die(redis_server, redis_prefix, one)
+    other._back_at = time.monotonic()
+    assert other.orphans(10) == []
+    other._back_at = time.monotonic() - 10
+    assert other.orphans(10) == ["c"]
 
 
-def test_messages_get_their_turns_in_the_order_in_which_they_came_in_anywhere(create_redis: Create) -> None:
-    first, second = create_redis(), create_redis()
-    assert first.arrive("c", "1", "key 1").turn
-    assert not second.arrive("c", "2", "key 2").turn
-    assert not first.arrive("c", "3", "key 3").turn
-    assert first.arrive("other", "4", "key 4").turn
+def test_marks_of_the_version_before_are_known(create_redis: Create, redis_server: RedisServer, redis_prefix: str) -> None:
+    store, old = create_redis(), create_redis()
+    old.check()
+    with client(redis_server) as redis_client:
+        for key, mark in (
+            ("done", 'd {"status":"sent","dms_status":200}'),
+            ("waits", f"p {old._instance} 1"),
+            ("posted", f"s {old._instance} 2"),
+            ("left", "p dead 3"),
+        ):
+            redis_client.set(f"{redis_prefix}to_dms:{key}", mark)
+    states = {key: store.enqueue("c", message(key), take=True).answers[0] for key in ("done", "waits", "posted", "left")}
+    assert {key: answer.state for key, answer in states.items()} == {
+        "done": "done",
+        "waits": "pending",
+        "posted": "pending",
+        "left": "done",
+    }
+    assert states["done"].outcome == Outcome("sent", dms_status=200)
+    assert states["left"].outcome == Outcome("failed", error=LOST_OUTCOME)
 
-    first.finish("c", "1", "key 1", "{}")
-    assert turns(first, "3") == [False]
-    assert turns(second, "2") == [True]
-    second.finish("c", "2", "key 2", "{}")
-    assert turns(first, "3") == [True]
 
-
-def test_the_places_of_a_dead_instance_are_given_up(
+def test_an_instance_that_died_and_left_nothing_is_forgotten(
     create_redis: Create, redis_server: RedisServer, redis_prefix: str
 ) -> None:
     dead, living = create_redis(), create_redis()
-    for ticket in ("1", "2"):
-        dead.arrive("c", ticket, f"key {ticket}")
-    living.arrive("c", "3", "key 3")
-    assert turns(living, "3") == [False]
+    dead.check()
+    living.check()
     die(redis_server, redis_prefix, dead)
+    assert living.orphans(10) == []
+    with client(redis_server) as redis_client:
+        assert redis_client.smembers(f"{redis_prefix}instances") == {living._instance}
 
-    assert turns(living, "3") == [True]
 
-
-def test_a_message_that_waited_in_a_dead_instance_keeps_its_place_and_one_being_posted_is_lost(
+def test_when_all_is_done_nothing_is_left_but_what_is_remembered(
     create_redis: Create, redis_server: RedisServer, redis_prefix: str
 ) -> None:
-    dead, living = create_redis(), create_redis()
-    dead.arrive("c", "1", "posted")
-    dead.arrive("c", "2", "waiting")
-    living.arrive("c", "3", "key 3")
-    assert living.arrive("c", "5", "posted").state == "pending"
-    assert living.arrive("c", "6", "waiting").state == "pending"
-    die(redis_server, redis_prefix, dead, places_too=False)
-
-    assert living.arrive("c", "5", "posted").state == "lost"
-    arrival = living.arrive("c", "6", "waiting")
-    assert (arrival.state, arrival.before) == ("first", "3")
-    die(redis_server, redis_prefix, dead)
-    assert living.turn("c", "6", "waiting") is True
-
-
-def test_an_instance_that_was_taken_for_dead_does_not_post_what_another_has_now(
-    create_redis: Create, redis_server: RedisServer, redis_prefix: str
-) -> None:
-    paused, other = create_redis(), create_redis()
-    other.arrive("c", "0", "key 0")
-    paused.arrive("c", "1", "key 1")
-    die(redis_server, redis_prefix, paused)
-    assert other.arrive("c", "2", "key 1").state == "first"
-
-    assert paused.turn("c", "1", "key 1") is None
-    assert paused.arrive("c", "1", "key 1").state == "pending"
-
-
-def test_an_instance_that_was_taken_for_dead_gets_places_anew_in_its_own_order(
-    create_redis: Create, redis_server: RedisServer, redis_prefix: str
-) -> None:
-    paused, other = create_redis(), create_redis()
-    paused.arrive("c", "1", "key 1")
-    other.arrive("c", "2", "key 2")
-    paused.arrive("c", "3", "key 3")
-    die(redis_server, redis_prefix, paused)
-    assert turns(other, "2") == [True]
-    assert turns(paused, "1") == [False]
-    other.finish("c", "2", "key 2", "{}")
-
-    assert turns(paused, "1") == [True]
-    paused.finish("c", "1", "key 1", "{}")
-    assert turns(paused, "3") == [True]
-
-
-def test_a_failed_arrival_gets_the_place_that_it_has_among_its_own(create_redis: Create) -> None:
-    store, other = create_redis(), create_redis()
-    other.arrive("c", "1", "key 1")
-    store.arrive("c", "3", "key 3")
-    assert store.arrive("c", "2", "key 2", before="3").before == "3"
-    other.finish("c", "1", "key 1", "{}")
-
-    assert turns(store, "3", "2") == [False, True]
+    store = create_redis()
+    queued = store.enqueue("c", message("key"), take=True).taken.first
+    assert queued is not None
+    sent = Outcome("sent", dms_status=200)
+    store.complete("c", queued, sent, take=True, tell_later=False, remember_seconds=REMEMBER_SENT_SECONDS)
+    with client(redis_server) as redis_client:
+        left = {str(key).removeprefix(redis_prefix) for key in redis_client.scan_iter(f"{redis_prefix}*")}
+        assert redis_client.get(f"{redis_prefix}outbox_size") == "0"
+    assert left == {
+        "to_dms:key",
+        "owner:c",
+        f"alive:{store._instance}",
+        "instances",
+        "outbox_number",
+        "outbox_size",
+    }
 
 
 def test_an_instance_that_ended_regularly_is_not_alive_again_for_its_last_words(
@@ -294,9 +273,10 @@ def test_a_webhook_is_remembered_for_minutes_and_a_clients_message_for_a_day(
 ) -> None:
     store = create_redis()
     store.put("c", "1", "fingerprint")
-    store.arrive("c", "1", "key")
+    queued = store.enqueue("c", message("key"), take=True).taken.first
+    assert queued is not None
     with client(redis_server) as redis_client:
         assert 590 < redis_client.ttl(f"{redis_prefix}seen:fingerprint") <= REMEMBER_SECONDS
-        assert 86_390 < redis_client.ttl(f"{redis_prefix}to_dms:key") <= REMEMBER_OUTCOME_SECONDS
-        store.finish("c", "1", "key", "{}")
-        assert 86_390 < redis_client.ttl(f"{redis_prefix}to_dms:key") <= REMEMBER_OUTCOME_SECONDS
+        assert 86_390 < redis_client.ttl(f"{redis_prefix}to_dms:key") <= REMEMBER_SENT_SECONDS
+        store.complete("c", queued, Outcome("sent"), take=True, tell_later=False, remember_seconds=REMEMBER_SENT_SECONDS)
+        assert 86_390 < redis_client.ttl(f"{redis_prefix}to_dms:key") <= REMEMBER_SENT_SECONDS

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from lchook.store import REMEMBER_OUTCOME_SECONDS, REMEMBER_SECONDS, Bell, Removal, StoreError, UnknownFormatError, sqlite
+from lchook.core.outbox_effects import Queued, Submission
+from lchook.core.outcomes import UNKNOWN_OUTCOME, Outcome
+from lchook.store import (
+    REMEMBER_SECONDS,
+    REMEMBER_SENT_SECONDS,
+    Bell,
+    Removal,
+    StoreError,
+    UnknownFormatError,
+    sqlite_outbox,
+)
 from lchook.store.group_commit import GroupCommit
 from lchook.store.sqlite import SqliteStore
 from tests.unit.conftest import Clock, start_thread
@@ -47,32 +60,35 @@ def test_the_folder_is_made_and_letters_survive_a_process_that_never_closed(crea
     assert not create().put("c", "1", "fingerprint").kept
 
 
-def test_a_message_under_way_in_a_process_that_ended_is_lost_and_one_that_was_done_is_known(create: Create) -> None:
-    before = create()
-    before.arrive("c", "1", "under way")
-    before.arrive("c", "2", "done")
-    before.finish("c", "2", "done", "{}")
+def enqueue(store: SqliteStore, key: str) -> Queued | None:
+    return store.enqueue("c", [Submission(key, key, 1, "{}")], take=True).taken.first
 
-    after = create()
-    assert after.arrive("c", "1", "under way").state == "lost"
-    assert after.arrive("c", "2", "done").state == "done"
+
+def send(store: SqliteStore, key: str) -> None:
+    """A message comes and goes to DMS."""
+    queued = enqueue(store, key)
+    assert queued is not None
+    sent = Outcome("sent", dms_status=200)
+    store.complete("c", queued, sent, take=True, tell_later=False, remember_seconds=REMEMBER_SENT_SECONDS)
+
+
+def state(store: SqliteStore, key: str) -> str:
+    return store.enqueue("c", [Submission(key, f"again {key}", 1, "{}")], take=False).answers[0].state
 
 
 def test_repeats_are_forgotten_in_time(create: Create, clock: Clock) -> None:
     store = create()
     store.put("c", "1", "fingerprint")
-    store.arrive("c", "1", "key")
+    send(store, "key")
     clock.now += REMEMBER_SECONDS - 1
     assert not store.put("c", "1", "fingerprint").kept
     clock.now += 2
     assert store.put("c", "1", "fingerprint").kept
     store.expire()
-    assert store.arrive("c", "2", "key").state == "pending"
-    clock.now += REMEMBER_OUTCOME_SECONDS - REMEMBER_SECONDS - 2
-    assert store.arrive("c", "2", "key").state == "pending"
+    assert state(store, "key") == "done"
+    clock.now += REMEMBER_SENT_SECONDS - REMEMBER_SECONDS - 2
+    assert state(store, "key") == "done"
     clock.now += 2
-    assert store.arrive("c", "2", "key").state == "first"
-    clock.now += REMEMBER_OUTCOME_SECONDS + 1
     store.expire()
     with sqlite3.connect(store._path) as db:  # type: ignore[arg-type]
         assert db.execute("SELECT (SELECT count(*) FROM seen), (SELECT count(*) FROM to_dms)").fetchone() == (0, 0)
@@ -95,11 +111,11 @@ def test_a_file_that_takes_the_place_of_a_deleted_one_does_not_number_its_letter
 def test_a_file_of_another_version_is_refused_and_not_touched(create: Create, path: Path) -> None:
     path.parent.mkdir()
     with sqlite3.connect(path) as db:
-        db.execute("PRAGMA user_version = 2")
+        db.execute("PRAGMA user_version = 3")
     db.close()
     before = path.read_bytes()
 
-    with pytest.raises(UnknownFormatError, match="has format 2, and this version of LCH knows format 1"):
+    with pytest.raises(UnknownFormatError, match="has format 3, and this version of LCH knows format 2"):
         create()
     assert path.read_bytes() == before
 
@@ -123,8 +139,12 @@ def test_a_store_that_fails_says_so_at_each_call_and_works_again_when_it_can(cre
         lambda: store.remove([Removal("c", [1], last=True)]),
         lambda: store.clear("c"),
         lambda: store.expire(),
-        lambda: store.arrive("c", "1", "key"),
-        lambda: store.finish("c", "1", "key", "{}"),
+        lambda: enqueue(store, "key"),
+        lambda: store.take("c"),
+        lambda: store.look("c", ["key"]),
+        lambda: store.orphans(10),
+        lambda: store.take_statuses("c"),
+        lambda: store.backlog(),
     ]
     for call in calls:
         with pytest.raises(StoreError, match=r"lchook\.sqlite3"):
@@ -195,62 +215,142 @@ def test_it_tells_a_letters_number_and_which_waits_before_it(tmp_path: Path) -> 
     store.close()
 
 
-def test_a_file_of_the_version_before_is_used_and_what_is_forgotten_in_it_is_found_without_a_scan(
-    create: Create, path: Path, clock: Clock
-) -> None:
+def old_file(path: Path, *, with_index: bool) -> None:
     path.parent.mkdir()
-    with sqlite3.connect(path) as db:
-        # As that version made it.
-        db.executescript("""
-            PRAGMA journal_mode = WAL;
-            CREATE TABLE letters (
-                number INTEGER PRIMARY KEY AUTOINCREMENT, customer TEXT NOT NULL, at REAL NOT NULL, text TEXT NOT NULL
-            );
-            CREATE INDEX letters_of_customer ON letters (customer, number);
-            CREATE TABLE seen (fingerprint TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID;
-            CREATE TABLE to_dms (key TEXT PRIMARY KEY, at REAL NOT NULL, process TEXT NOT NULL, outcome TEXT) WITHOUT ROWID;
-            PRAGMA user_version = 1;
-        """)
-        db.execute("INSERT INTO letters (customer, at, text) VALUES ('c', ?, '1')", (clock.now,))
-        db.executemany(
-            "INSERT INTO to_dms VALUES (?, ?, 'another 1', '{}')",
-            [
-                (f"{number:032x}", clock.now - number)
-                for number in range(REMEMBER_OUTCOME_SECONDS - 10, REMEMBER_OUTCOME_SECONDS + 2500)
-            ],
-        )
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA journal_mode = WAL")
+    db.executescript(Path(__file__).with_name("sqlite_format_1.sql").read_text())
+    if with_index:
+        # Later versions made it in such files.
+        db.execute("CREATE INDEX to_dms_by_time ON to_dms (at)")
     db.close()
 
+
+@pytest.mark.parametrize("with_index", [False, True])
+def test_a_file_of_format_1_is_migrated_in_place(create: Create, path: Path, clock: Clock, with_index: bool) -> None:
+    old_file(path, with_index=with_index)
+    clock.now = 1_790_000_020.0
     store = create()
-    assert texts(store) == ["1"]
+    letters = store.fetch("kim", 0, 100).letters
+    assert [letter.text[-13:] for letter in letters] == [f'["letter {number}"]}}' for number in range(3)]
+    assert store.fetch('ümläut "quoted"', 0, 100).letters[0].text == '{"type":"text","text":["Gr\\u00fc\\u00dfe"]}'
+    assert not store.put("kim", "again", "fingerprint 1").kept
+    assert store.put("kim", "new", "new").number > letters[-1].number
+    answers = store.enqueue(
+        "kim", [Submission(key, key, 1, "{}") for key in ("sent", "failed", "under way", "x")], take=True
+    )
+    assert [answer.outcome for answer in answers.answers] == [
+        Outcome("sent", dms_status=200),
+        Outcome("failed", dms_status=400, error="DMS answered 400"),
+        Outcome("failed", error=UNKNOWN_OUTCOME),
+        None,
+    ]
+    assert answers.taken.first is not None
+    assert answers.taken.first.key == "x"
+    assert store.orphans(10) == []
+    # Unknown ones for minutes, and sent ones for their day.
+    clock.now += REMEMBER_SECONDS + 1
+    store.expire()
+    assert state(store, "sent") == "done"
+    assert state(store, "waiting") == "queued"
+    with sqlite3.connect(path) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (2,)
+    db.close()
+
+
+def test_a_process_of_the_version_before_goes_on_beside_this_one(create: Create, path: Path, clock: Clock) -> None:
+    """At a reload: it knows `letters` and `to_dms`, which are what they were."""
+    old_file(path, with_index=True)
+    clock.now = 1_790_000_020.0
+    store = create()
+    with sqlite3.connect(path) as db:
+        db.execute("INSERT INTO to_dms VALUES ('its own', ?, 'another 7', NULL)", (clock.now,))
+    assert state(store, "its own") == "done", "nobody waits for what this version cannot see"
+    with sqlite3.connect(path) as db:
+        db.execute('UPDATE to_dms SET outcome = \'{"status":"sent","dms_status":200}\' WHERE key = \'its own\'')
+    db.close()
+    assert store.look("c", ["its own"]) == {"its own": Outcome("sent", dms_status=200)}
+
+
+def test_what_is_forgotten_is_found_without_a_scan(create: Create, path: Path, clock: Clock) -> None:
+    store = create()
+    with sqlite3.connect(path) as db:
+        rows = range(REMEMBER_SENT_SECONDS - 10, REMEMBER_SENT_SECONDS + 2500)
+        db.executemany("INSERT INTO to_dms VALUES (?, ?, '', '{}')", [(f"{n:032x}", clock.now - n) for n in rows])
     store.expire()
     with sqlite3.connect(path) as db:
-        assert db.execute("SELECT count(*), min(at) FROM to_dms").fetchone() == (11, clock.now - REMEMBER_OUTCOME_SECONDS)
-        plan = db.execute("EXPLAIN QUERY PLAN SELECT key FROM to_dms WHERE at < 1 ORDER BY at LIMIT 9").fetchall()
-        assert "USING COVERING INDEX to_dms_by_time" in plan[0][3]
-        # The version before still takes it.
-        assert db.execute("PRAGMA user_version").fetchone() == (1,)
+        assert db.execute("SELECT count(*), min(at) FROM to_dms").fetchone() == (11, clock.now - REMEMBER_SENT_SECONDS)
+        query = "SELECT key FROM to_dms WHERE at < 1 AND outcome IS NOT NULL ORDER BY at LIMIT 9"
+        assert "USING INDEX to_dms_by_time" in db.execute(f"EXPLAIN QUERY PLAN {query}").fetchall()[0][3]
+        for query, index in (
+            ("SELECT min(poster) FROM outbox WHERE poster > 'x'", "outbox_by_poster"),
+            ("SELECT customer FROM outbox WHERE poster = 'x' LIMIT 9", "outbox_by_poster"),
+            ("SELECT poster FROM outbox WHERE customer = 'x' ORDER BY number LIMIT 1", "outbox_of_customer"),
+        ):
+            assert index in db.execute(f"EXPLAIN QUERY PLAN {query}").fetchall()[0][3]
     db.close()
 
 
-def test_of_very_many_messages_the_oldest_are_forgotten_sooner(
+def test_of_very_many_messages_the_oldest_are_forgotten_sooner_and_none_that_waits(
     create: Create, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite, "_MOST_OUTCOMES", 500)
-    monkeypatch.setattr(sqlite, "_EXPIRE_AT_ONCE", 10)
+    monkeypatch.setattr(sqlite_outbox, "_MOST_OUTCOMES", 500)
+    monkeypatch.setattr(sqlite_outbox, "_FORGET_AT_ONCE", 10)
     store = create()
+    store.enqueue("waiting", [Submission("waiting", "1", 1, "{}")], take=False)
     for number in range(520):
-        store.arrive("c", str(number), f"old {number}")
-        store.finish("c", str(number), f"old {number}", "{}")
+        send(store, f"old {number}")
         clock.now += 1
     store.expire()
-    assert store.arrive("c", "1", "old 0").state == "done", "it is younger than a webhook's repeats"
+    assert state(store, "old 0") == "done", "it is younger than a webhook's repeats"
     clock.now += REMEMBER_SECONDS - 500
     again = create()
     again.expire()
-    assert [again.arrive("c", "1", f"old {number}").state for number in (0, 19, 20, 519)] == [
-        "first",
-        "first",
-        "done",
-        "done",
-    ]
+    assert [state(again, f"old {number}") for number in (0, 19, 20, 519)] == ["queued", "queued", "done", "done"]
+    assert [
+        answer.state for answer in again.enqueue("waiting", [Submission("waiting", "2", 1, "{}")], take=False).answers
+    ] == ["pending"]
+
+
+# Processes
+
+_PROCESS = """
+import sys
+from pathlib import Path
+from lchook.store.processes import Processes
+processes = Processes(Path(sys.argv[1]))
+processes.begin()
+print(processes.me, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_process_that_was_killed_is_known_to_be_dead_at_once(create: Create, path: Path) -> None:
+    store = create()
+    command = [sys.executable, "-c", _PROCESS, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        other = process.stdout.readline().strip()
+        assert store._processes.lives(other)
+        process.kill()
+        process.wait()
+        assert not store._processes.lives(other)
+    assert [file.name for file in path.parent.glob("*-process-*")] == [f"lchook.sqlite3-process-{store._processes.me}"]
+
+
+def test_the_next_process_tidies_up_after_those_that_were_killed(create: Create, path: Path) -> None:
+    before = create()
+    os.close(before._processes._lock)  # type: ignore[arg-type]
+    before._processes._lock = None
+    after = create()
+    assert [file.name for file in path.parent.glob("*-process-*")] == [f"lchook.sqlite3-process-{after._processes.me}"]
+    after.close()
+    assert list(path.parent.glob("*-process-*")) == []
+
+
+def test_a_process_whose_files_were_deleted_is_alive_again(create: Create, path: Path) -> None:
+    store, other = create(), create()
+    for file in path.parent.glob("lchook*"):
+        file.unlink()
+    store.put("c", "1", None)
+    assert other._processes.lives(store._processes.me)

@@ -1,0 +1,35 @@
+-- customer, '1' to take, messages that may wait of one customer, of all, s to remember a message, `take`'s unknown, its
+-- remember and keep, then of each message: ticket, key, message_id as JSON, type, body
+-- → of each message: state, outcome; what `take` returns; statuses
+--! needs common claim outbox
+local customer, most, size, remember = ARGV[3], tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
+local answers = {}
+claim(customer, 0)
+local length = redis.call('LLEN', p .. 'queue:' .. customer)
+for i = 11, #ARGV, 5 do
+  local ticket, key = me .. ' ' .. ARGV[i], ARGV[i + 1]
+  local state, rest = known(key)
+  if state == 'queued' then
+    if rest ~= ticket then state = 'pending' end
+    rest = ''
+  elseif not state then
+    if length >= most then
+      state, rest = 'full', 'customer'
+    elseif tonumber(redis.call('GET', p .. 'outbox_size') or 0) >= size then
+      state, rest = 'full', 'all'
+    else
+      push(customer, ticket, key, ARGV[i + 2], ARGV[i + 3], ARGV[i + 4])
+      redis.call('SET', p .. 'to_dms:' .. key, 'q ' .. ticket, 'EX', remember)
+      state, rest, length = 'queued', '', length + 1
+    end
+  end
+  answers[#answers + 1] = state
+  answers[#answers + 1] = rest
+end
+local taken = {{}, {}}
+if ARGV[4] == '1' then
+  taken = take(customer, ARGV[8], ARGV[9], ARGV[10])
+elseif length > 0 and not poster_of(customer) then
+  redis.call('SADD', p .. 'orphans', customer)
+end
+return {answers, taken, statuses_of(customer)}

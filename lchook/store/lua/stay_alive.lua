@@ -1,0 +1,3 @@
+-- By its own bell the instance hears whether it listens where others ring.
+--! needs common
+stay_alive() ring(me, 'here', '')

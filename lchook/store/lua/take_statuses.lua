@@ -1,0 +1,3 @@
+-- customer → texts
+--! needs common outbox
+return statuses_of(ARGV[3])

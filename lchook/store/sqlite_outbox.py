@@ -1,0 +1,298 @@
+"""The outbox in SQLite: what customers said and DMS has not, and what became of the rest. Runs in `SqliteFile`'s
+transactions.
+
+One process posts for a customer; of those that share a file (two for a moment, where one replaces the other) `processes.py`
+knows which are alive.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from lchook.core.outbox import too_many
+from lchook.core.outbox_effects import Queued, Stored, Submission
+from lchook.core.outcomes import LOST_OUTCOME, UNKNOWN_OUTCOME, Outcome, message_status
+from lchook.store import (
+    KEEP_STATUS_SECONDS,
+    REMEMBER_SECONDS,
+    REMEMBER_SENT_SECONDS,
+    Backlog,
+    Enqueued,
+    Taken,
+)
+from lchook.store.sqlite_file import SqliteFile
+
+# About 150 MB, and ten messages a second all day. Where there are more, the oldest are forgotten sooner.
+_MOST_OUTCOMES = 1_000_000
+_FORGET_AT_ONCE = 1000
+_UNKNOWN = Outcome("failed", error=UNKNOWN_OUTCOME)
+_LOST = Outcome("failed", error=LOST_OUTCOME)
+_FULL = Outcome("rejected", error="too many messages of all customers are waiting: try again later")
+_COLUMNS = "number, key, message_id, body, type, ticket, at"
+
+
+class SqliteOutbox(SqliteFile):
+    """Each customer's queue to DMS, and the outcomes that are remembered."""
+
+    def __init__(self, *args: Any, max_queue_length: int = 100, outbox_size: int = 100_000, **options: Any) -> None:
+        """:param max_queue_length: messages of one customer that may wait. :param outbox_size: of all of them together.
+        The rest is `SqliteFile`'s.
+        """
+        super().__init__(*args, **options)
+        self._max_queue_length = max_queue_length
+        self._outbox_size = outbox_size
+        self.outlives_process = self._path is not None
+        # How many outcomes are remembered and how many messages wait, nearly: to count them takes long.
+        self._outcomes = self._waiting = 0
+        self._last_number = 0
+
+    def enqueue(self, customer_id: str, submissions: Sequence[Submission], *, take: bool) -> Enqueued:
+        now = self._clock()
+
+        def work(db: sqlite3.Connection) -> Enqueued:
+            before, last = db.execute(
+                "SELECT count(*), (SELECT max(number) FROM outbox) FROM outbox WHERE customer = ?", (customer_id,)
+            ).fetchone()
+            self._last_number = max(self._last_number, last or 0, int(now * 1e6))
+            answers, count, alone = [], before, None
+            for submission in submissions:
+                answer = self._repeats(db, customer_id, submission, now, is_full=self._is_full(count))
+                if answer is None:
+                    queued = self._insert(db, customer_id, submission, now, is_first=count == 0, take=take)
+                    answer, count, alone = Stored("queued"), count + 1, queued if count == 0 else None
+                answers.append(answer)
+            # The usual case: there is nobody else's message, and nothing to look up.
+            taken = Taken(alone) if take and alone is not None else self._take(db, customer_id, now) if take else Taken()
+            return Enqueued(answers, taken, self._statuses(db, customer_id, now))
+
+        enqueued: Enqueued = self._run(work)
+        return enqueued
+
+    def take(self, customer_id: str) -> Taken:
+        now = self._clock()
+        taken: Taken = self._run(lambda db: self._take(db, customer_id, now))
+        return taken
+
+    def postpone(self, customer_id: str, number: int, *, give_up: bool) -> None:
+        me = self._processes.me
+        self._run(
+            lambda db: db.execute(
+                "UPDATE outbox SET is_posted = 0, poster = ? WHERE number = ? AND poster = ?",
+                ("" if give_up else me, number, me),
+            )
+        )
+
+    def complete(
+        self,
+        customer_id: str,
+        message: Queued,
+        outcome: Outcome,
+        *,
+        take: bool,
+        tell_later: bool,
+        remember_seconds: float,
+    ) -> Taken:
+        now, me = self._clock(), self._processes.me
+
+        def work(db: sqlite3.Connection) -> Taken:
+            mine = db.execute("DELETE FROM outbox WHERE number = ? AND poster = ?", (message.number, me)).rowcount
+            if mine:
+                self._waiting -= 1
+                self._remember(db, customer_id, message, outcome, now, remember_seconds, tell_later=tell_later)
+            if take:
+                return self._take(db, customer_id, now)
+            db.execute(
+                "UPDATE outbox SET poster = '', is_posted = 0 WHERE coalesce(poster, ?) = ?"
+                " AND number = (SELECT min(number) FROM outbox WHERE customer = ?)",
+                (me, me, customer_id),
+            )
+            return Taken()
+
+        taken: Taken = self._run(work)
+        return taken
+
+    def look(self, customer_id: str, keys: Sequence[str]) -> dict[str, Outcome]:
+        def work(db: sqlite3.Connection) -> dict[str, Outcome]:
+            known = {key: self._known(db, customer_id, key) for key in keys}
+            return {key: stored.outcome for key, stored in known.items() if stored.outcome is not None}
+
+        outcomes: dict[str, Outcome] = self._run(work, writes=False)
+        return outcomes
+
+    def orphans(self, limit: int) -> list[str]:
+        def work(db: sqlite3.Connection) -> list[str]:
+            customers: list[str] = []
+            poster: str | None = ""
+            # From one to the next in the index: there are few posters, and maybe many customers.
+            while poster is not None and len(customers) < limit:
+                if not self._processes.lives(poster):
+                    rows = db.execute("SELECT customer FROM outbox WHERE poster = ? LIMIT ?", (poster, limit))
+                    customers += [customer for (customer,) in rows]
+                (poster,) = db.execute("SELECT min(poster) FROM outbox WHERE poster > ?", (poster,)).fetchone()
+            return customers[:limit]
+
+        customers: list[str] = self._run(work, writes=False)
+        return customers
+
+    def add_status(self, customer_id: str, text: str) -> None:
+        now = self._clock()
+        self._run(lambda db: self._add_status(db, customer_id, text, now))
+
+    def take_statuses(self, customer_id: str) -> list[str]:
+        now = self._clock()
+        if not self._run(
+            lambda db: db.execute("SELECT 1 FROM statuses WHERE customer = ?", (customer_id,)).fetchone(), writes=False
+        ):
+            return []
+        statuses: list[str] = self._run(lambda db: self._statuses(db, customer_id, now))
+        return statuses
+
+    def backlog(self) -> Backlog:
+        def work(db: sqlite3.Connection) -> tuple[int, float | None]:
+            (count,) = db.execute("SELECT count(*) FROM outbox").fetchone()
+            first = db.execute("SELECT at FROM outbox ORDER BY number LIMIT 1").fetchone()
+            return count, first[0] if first else None
+
+        count, oldest = self._run(work, writes=False)
+        return Backlog(count, max(0.0, self._clock() - oldest) if oldest is not None else 0.0)
+
+    # Within a transaction
+
+    def _connected(self, db: sqlite3.Connection) -> None:
+        self._count(db)
+
+    def _count(self, db: sqlite3.Connection) -> None:
+        (self._outcomes,) = db.execute("SELECT count(*) FROM to_dms").fetchone()
+        (self._waiting,) = db.execute("SELECT count(*) FROM outbox").fetchone()
+
+    def _is_full(self, count: int) -> Outcome | None:
+        if count >= self._max_queue_length:
+            return too_many(self._max_queue_length)
+        return _FULL if self._waiting >= self._outbox_size else None
+
+    def _repeats(
+        self, db: sqlite3.Connection, customer_id: str, submission: Submission, now: float, *, is_full: Outcome | None
+    ) -> Stored | None:
+        """What is known of a message, or why it has no place; `None`: it is new, and known from now on."""
+        key, ticket = submission.key, self._ticket(submission)
+        if is_full is not None:
+            known = self._known(db, customer_id, key, ticket)
+            return known if known.outcome is not _LOST else Stored("full", is_full)
+        new = db.execute(
+            "INSERT INTO to_dms VALUES (?, ?, ?, NULL) ON CONFLICT (key) DO UPDATE"
+            " SET at = excluded.at, process = excluded.process, outcome = NULL WHERE at < ? AND outcome IS NOT NULL",
+            (key, now, ticket, now - REMEMBER_SENT_SECONDS),
+        ).rowcount
+        self._outcomes += new
+        return None if new else self._known(db, customer_id, key, ticket)
+
+    def _known(self, db: sqlite3.Connection, customer_id: str, key: str, ticket: str = "") -> Stored:
+        row = db.execute("SELECT process, outcome FROM to_dms WHERE key = ?", (key,)).fetchone()
+        if row is not None and row[1] is not None:
+            return Stored("done", Outcome.from_text(row[1]))
+        waits = db.execute("SELECT 1 FROM outbox WHERE customer = ? AND key = ?", (customer_id, key)).fetchone()
+        if row is None or not waits:
+            # It may be a process's of the version before, which has no outbox; or the file was replaced.
+            return Stored("done", _LOST)
+        return Stored("queued" if row[0] == ticket else "pending")
+
+    def _insert(
+        self, db: sqlite3.Connection, customer_id: str, submission: Submission, now: float, *, is_first: bool, take: bool
+    ) -> Queued:
+        self._last_number += 1
+        self._waiting += 1
+        ticket = self._ticket(submission)
+        poster = None if not is_first else self._processes.me if take else ""
+        message_id = json.dumps(submission.message_id)
+        db.execute(
+            "INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *(self._last_number, customer_id, now, submission.key, ticket, message_id, submission.type),
+                *(submission.body, poster, int(bool(poster))),
+            ),
+        )
+        return Queued(self._last_number, submission.key, submission.message_id, submission.body, submission.type, ticket)
+
+    def _ticket(self, submission: Submission) -> str:
+        return f"{self._processes.me} {submission.ticket}"
+
+    def _take(self, db: sqlite3.Connection, customer_id: str, now: float) -> Taken:
+        unknown: list[Queued] = []
+        while True:
+            row = db.execute(
+                f"SELECT poster, is_posted, {_COLUMNS} FROM outbox WHERE customer = ? ORDER BY number LIMIT 1",  # noqa: S608
+                (customer_id,),
+            ).fetchone()
+            if row is None:
+                return Taken(None, unknown)
+            poster, is_posted, number, key, message_id, body, kind, ticket, at = row
+            message = Queued(number, key, json.loads(message_id), body, kind, ticket, max(0.0, now - at))
+            if poster and poster != self._processes.me:
+                if self._processes.lives(poster):
+                    return Taken(None, unknown)
+                if is_posted:
+                    db.execute("DELETE FROM outbox WHERE number = ?", (number,))
+                    self._waiting -= 1
+                    self._remember(db, customer_id, message, _UNKNOWN, now, REMEMBER_SECONDS, tell_later=True)
+                    unknown.append(message)
+                    continue
+            if poster != self._processes.me or not is_posted:
+                db.execute("UPDATE outbox SET poster = ?, is_posted = 1 WHERE number = ?", (self._processes.me, number))
+            return Taken(message, unknown)
+
+    def _remember(
+        self,
+        db: sqlite3.Connection,
+        customer_id: str,
+        message: Queued,
+        outcome: Outcome,
+        now: float,
+        seconds: float,
+        *,
+        tell_later: bool,
+    ) -> None:
+        """Of a message that has just been taken out of the queue."""
+        # Whose message it was counts no more, and need not be kept for a day.
+        db.execute(
+            "UPDATE to_dms SET outcome = ?, process = '', at = ? WHERE key = ?",
+            (outcome.as_text(), now - REMEMBER_SENT_SECONDS + seconds, message.key),
+        )
+        if not tell_later or message.message_id is None:
+            return
+        origin = message.ticket.partition(" ")[0]
+        if origin == self._processes.me or not self._processes.lives(origin):
+            self._add_status(db, customer_id, message_status(message.message_id, outcome), now)
+
+    def _add_status(self, db: sqlite3.Connection, customer_id: str, text: str, now: float) -> None:
+        db.execute("INSERT INTO statuses (customer, at, text) VALUES (?, ?, ?)", (customer_id, now, text))
+
+    def _statuses(self, db: sqlite3.Connection, customer_id: str, now: float) -> list[str]:
+        rows = db.execute("SELECT at, text FROM statuses WHERE customer = ? ORDER BY number", (customer_id,)).fetchall()
+        if not rows:
+            return []
+        db.execute("DELETE FROM statuses WHERE customer = ?", (customer_id,))
+        return [text for at, text in rows if at > now - KEEP_STATUS_SECONDS]
+
+    # What is forgotten
+
+    def _forget_outcomes(self) -> None:
+        now = self._clock()
+        self._run(self._count, writes=False)
+        self._run(lambda db: db.execute("DELETE FROM statuses WHERE at <= ?", (now - KEEP_STATUS_SECONDS,)))
+        count = _FORGET_AT_ONCE
+        while count == _FORGET_AT_ONCE:
+            seconds = REMEMBER_SENT_SECONDS if self._outcomes <= _MOST_OUTCOMES else REMEMBER_SECONDS
+            count = self._run(functools.partial(self._forget_some, before=now - seconds))
+
+    def _forget_some(self, db: sqlite3.Connection, before: float) -> int:
+        count = db.execute(
+            "DELETE FROM to_dms WHERE key IN"
+            " (SELECT key FROM to_dms WHERE at < ? AND outcome IS NOT NULL ORDER BY at LIMIT ?)",
+            (before, _FORGET_AT_ONCE),
+        ).rowcount
+        self._outcomes -= count
+        return count
