@@ -21,7 +21,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 import config
 from lchook import cli, console, log_output
-from lchook.core import addresses
+from lchook.core import addresses, events
 from lchook.core.authentication import Authenticator
 from lchook.core.rate_limiter import RateLimiter
 from lchook.core.tokens import CustomerTokens, Tokens
@@ -253,23 +253,17 @@ class _Addresses:
 
 def _warn(settings: config.Settings) -> None:
     if settings.webhook_auth == "off":
-        log.warning(
-            "WEBHOOK_AUTH=off: ANYBODY who knows the webhook's address can speak to your customers in your agents' name. "
-            "Never use this on a public address."
-        )
+        log.warning(events.WEBHOOK_AUTH_OFF)
     if settings.outbox_ttl_is_retry_budget:
-        log.warning(
-            f"RETRY_BUDGET is an old name: it is read as OUTBOX_TTL={settings.outbox_ttl_seconds:g}, which is 300 if unset. "
-            "Set OUTBOX_TTL instead."
-        )
+        log.warning(events.RETRY_BUDGET_READ, seconds=settings.outbox_ttl_seconds)
     if len(settings.jwt_secret.encode()) < _SOUND_SECRET_BYTES:
-        log.warning(f"JWT_SECRET is shorter than {_SOUND_SECRET_BYTES} bytes and could be guessed.")
+        log.warning(events.SECRET_SHORT, bytes=_SOUND_SECRET_BYTES)
     if not settings.customer_token_secret and settings.allowed_origins == "*":
-        log.warning("ALLOWED_ORIGIN=* without CUSTOMER_TOKEN_SECRET: any website can read a customer's answers by their id.")
+        log.warning(events.ANY_ORIGIN)
     if isinstance(settings.allowed_origins, tuple) and {"null", "file://"} & {*settings.allowed_origins}:
-        log.warning("ALLOWED_ORIGIN lets in pages from files (null): any site can show a page that says it is one.")
+        log.warning(events.FILES_ALLOWED)
     quoted = [name for name in ("JWT_ISSUER", "JWT_SECRET") if config.in_quotes(getattr(settings, name.lower()))]
     if quoted:
-        log.warning(f"{' and '.join(quoted)} begin and end with a quotation mark: is it really part of the value?")
+        log.warning(events.SETTINGS_QUOTED, settings=" and ".join(quoted))
     if settings.dms_url.startswith("http:") and os.environ.get("LCH_SANDBOX") != "1":
-        log.warning("DMS_URL is http: messages and tokens go over the network in the clear.")
+        log.warning(events.DMS_IN_THE_CLEAR)

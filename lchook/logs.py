@@ -10,7 +10,6 @@ import functools
 import json
 import logging
 import re
-import string
 import sys
 import time
 from collections import deque
@@ -89,34 +88,30 @@ class Log:
         self._logger = logging.getLogger(f"lchook.{_part_of(name)}")
         self._part = _part_of(name)
 
-    def debug(self, event: LogEvent | str, /, **fields: Any) -> None:
+    def debug(self, event: LogEvent, /, **fields: Any) -> None:
         if self._logger.isEnabledFor(logging.DEBUG):
             self._write(logging.DEBUG, event, fields)
 
-    def info(self, event: LogEvent | str, /, **fields: Any) -> None:
+    def info(self, event: LogEvent, /, **fields: Any) -> None:
         self._write(logging.INFO, event, fields)
 
-    def warning(self, event: LogEvent | str, /, **fields: Any) -> None:
+    def warning(self, event: LogEvent, /, **fields: Any) -> None:
         self._write(logging.WARNING, event, fields)
 
-    def error(self, event: LogEvent | str, /, **fields: Any) -> None:
+    def error(self, event: LogEvent, /, **fields: Any) -> None:
         self._write(logging.ERROR, event, fields)
 
-    def exception(self, event: LogEvent | str, /, **fields: Any) -> None:
+    def exception(self, event: LogEvent, /, **fields: Any) -> None:
         """An error that nobody expected; with where it came from."""
         self._write(logging.ERROR, event, fields, exc_info=True)
 
-    def unexpected(self, event: LogEvent | str, error: BaseException, /, **fields: Any) -> None:
+    def unexpected(self, event: LogEvent, error: BaseException, /, **fields: Any) -> None:
         """As `exception`, for an error that is not being handled just now."""
         self._write(logging.ERROR, event, fields, exc_info=error)
 
-    def _write(
-        self, level: int, event: LogEvent | str, fields: dict[str, Any], *, exc_info: bool | BaseException = False
-    ) -> None:
-        text = event if isinstance(event, str) else event.text
-        if isinstance(event, str):
-            event = _event_of(event)
-        elif event.named:
+    def _write(self, level: int, event: LogEvent, fields: dict[str, Any], *, exc_info: bool | BaseException = False) -> None:
+        text = event.text
+        if event.named:
             text, fields = event.filled(fields)
         if Log.history is not None and level > logging.DEBUG:
             Log.history.append(LogEntry(time.time(), _LEVELS[level].lower(), self._part, event, text, fields))
@@ -127,21 +122,6 @@ class Log:
             self._logger.log(level, message, exc_info=exc_info)
         else:
             Log.output.write(Log.render(time.time(), _LEVELS[level], self._part, message, None))
-
-
-# For modules that still log texts. Goes with the last of them.
-_BY_TEXT = {event.text: event for event in events.ALL.values()}
-
-
-@functools.lru_cache(maxsize=200)
-def _event_of(text: str) -> LogEvent:
-    if text in _BY_TEXT:
-        return _BY_TEXT[text]
-    for event in events.ALL.values():
-        literals = [re.escape(literal) for literal, _, _, _ in string.Formatter().parse(event.text)]
-        if event.named and re.match(".+".join(literals), text):
-            return event
-    return LogEvent("unnamed", text.replace("{", "{{").replace("}", "}}"), "other")
 
 
 def set_up_logs(levels: dict[str, str], log_format: str, *, show_text: bool) -> None:

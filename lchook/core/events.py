@@ -57,9 +57,13 @@ SENT_TO_DMS = LogEvent("sent_to_dms", "to DMS: sent", "to_dms", "done")
 DMS_FAILED = LogEvent("dms_failed", "to DMS: failed", "to_dms", "lost")
 DMS_REFUSED = LogEvent("dms_refused", "to DMS: refused", "to_dms", "lost")
 FORWARDING_FAILED = LogEvent("forwarding_failed", "forwarding failed", "to_dms", "lost")
-OUTCOME_NOT_STORED = LogEvent(
-    "outcome_not_stored", "the store could not be told what became of a message; it will be", "to_dms"
-)
+DMS_NOT_TAKEN_YET = LogEvent("dms_not_taken_yet", "to DMS: not taken yet", "to_dms", "held")
+MESSAGE_DELAYED = LogEvent("message_delayed", "a message to DMS is delayed", "to_dms", "held")
+MESSAGE_STORED = LogEvent("message_stored", "stored", "to_dms")
+OUTBOX_TAKEN_OVER = LogEvent("outbox_taken_over", "messages that another process has left are taken over", "to_dms")
+OUTBOX_FAILED = LogEvent("outbox_failed", "the store failed in a way that nobody thought of", "to_dms", "held")
+STATUS_NOT_KEPT = LogEvent("status_not_kept", "what became of a message cannot be kept for its sender", "to_dms")
+STATUSES_NOT_FETCHED = LogEvent("statuses_not_fetched", "what became of messages cannot be looked up now", "to_dms")
 OUTCOME_NOT_TOLD = LogEvent("outcome_not_told", "telling an outcome failed", "to_dms")
 DMS_ADDRESS_FAILS = LogEvent("dms_address_fails", "an address fails, another one works", "to_dms")
 NAME_SERVICE_FAILS = LogEvent(
@@ -124,8 +128,7 @@ NOT_READING = LogEvent("not_reading", "the socket is closed: it does not read wh
 PACKET_UNREADABLE = LogEvent("packet_unreadable", "a packet that is no Socket.IO", "connections")
 EVENT_UNNAMED = LogEvent("event_unnamed", "an event without a name", "connections")
 EVENT_FAILED = LogEvent("event_failed", "handling an event failed", "connections", "lost")
-CONNECT_FAILED = LogEvent("connect_failed", "connect failed", "connections", "lost")
-DISCONNECT_FAILED = LogEvent("disconnect_failed", "disconnect failed", "connections", "lost")
+CONNECTION_FAILED = LogEvent("connection_failed", "opening or closing a connection failed", "connections", "lost")
 ACK_NOT_DELIVERED = LogEvent("ack_not_delivered", "the socket is gone, and its acknowledgement with it", "connections")
 RECEIVING_FAILED = LogEvent("receiving_failed", "receiving failed; the connection is closed", "connections", "lost")
 WEBSOCKET_FAILED = LogEvent(
@@ -182,6 +185,11 @@ WEBHOOK_AUTH_OFF = LogEvent(
     "webhook_auth_off",
     "WEBHOOK_AUTH=off: ANYBODY who knows the webhook's address can speak to your customers in your agents' name."
     " Never use this on a public address.",
+    "other",
+)
+RETRY_BUDGET_READ = LogEvent(
+    "retry_budget_read",
+    "RETRY_BUDGET is an old name: it is read as OUTBOX_TTL={seconds:g}, which is 300 if unset. Set OUTBOX_TTL instead.",
     "other",
 )
 SECRET_SHORT = LogEvent("secret_short", "JWT_SECRET is shorter than {bytes} bytes and could be guessed.", "other")

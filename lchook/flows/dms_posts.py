@@ -8,6 +8,7 @@ from collections.abc import Callable
 from urllib3.exceptions import InvalidHeader
 from urllib3.util import Retry
 
+from lchook.core import events
 from lchook.core.outcomes import MessageId
 from lchook.core.retry_policy import PostResult
 from lchook.dms.client import DmsAnswer, DmsClient, DmsError
@@ -33,7 +34,7 @@ class DmsPosts:
             return self._timed(self._dms.post_briefly if briefly else self._dms.post, body)
         except Exception:
             # Nothing is known to come here. If something does, the queue goes on and the sender knows.
-            log.exception("forwarding failed", customer=customer_id, message=message_id)
+            log.exception(events.FORWARDING_FAILED, customer=customer_id, message=message_id)
             return PostResult(None, "internal error; DMS may have the message", possibly_delivered=True)
 
     def _timed(self, post: Callable[[bytes], DmsAnswer], body: bytes) -> PostResult:
@@ -52,11 +53,11 @@ def log_result(customer_id: str, message_id: MessageId, result: PostResult) -> N
     """Of a post that is not repeated."""
     names = {"customer": customer_id, "message": message_id}
     if result.is_taken:
-        log.info("to DMS: sent", **names, dms_status=result.status)
+        log.info(events.SENT_TO_DMS, **names, dms_status=result.status)
     elif result.status is None:
-        log.error("to DMS: failed", **names, reason=result.error, detail=result.detail)
+        log.error(events.DMS_FAILED, **names, reason=result.error, detail=result.detail)
     else:
-        log.error("to DMS: refused", **names, dms_status=result.status, reason=result.detail)
+        log.error(events.DMS_REFUSED, **names, dms_status=result.status, reason=result.detail)
 
 
 def _retry_after_seconds(answer: DmsAnswer) -> float | None:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from lchook.core import events
 from lchook.core.messages import END_OF_SESSION
 from lchook.core.outbox import Outbox
 from lchook.core.outbox_effects import Complete, Effect, Enqueue, Look, Postpone, Queued, Take
@@ -34,7 +35,7 @@ class OutboxCalls:
         def answer(enqueued: Enqueued) -> Step:
             for submission, stored in zip(effect.submissions, enqueued.answers, strict=True):
                 if stored.state == "queued":
-                    log.debug("stored", customer=customer_id, message=submission.message_id)
+                    log.debug(events.MESSAGE_STORED, customer=customer_id, message=submission.message_id)
             self._statuses.send(customer_id, enqueued.statuses)
             first = self._first(customer_id, enqueued.taken)
             return lambda outbox: outbox.enqueued(enqueued.answers, first, self._clock())
@@ -103,10 +104,10 @@ class OutboxCalls:
         except StoreError as error:
             if customer_id not in self._failing:
                 self._failing.add(customer_id)
-                log.warning("a message waits for the store", customer=customer_id, reason=error)
+                log.warning(events.WAITS_FOR_STORE, customer=customer_id, reason=error)
             return failed
         except Exception:
-            log.exception("the store failed in a way that nobody thought of", customer=customer_id)
+            log.exception(events.OUTBOX_FAILED, customer=customer_id)
             return failed
         self._failing.discard(customer_id)
         return answer(result)
@@ -116,7 +117,7 @@ class OutboxCalls:
         for message in taken.unknown:
             self._counts["unknown"] += 1
             log.error(
-                "to DMS: failed",
+                events.DMS_FAILED,
                 customer=customer_id,
                 message=message.message_id,
                 reason=UNKNOWN_OUTCOME,

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
+from lchook.core import events
 from lchook.core.outbox_effects import Delayed, Tell, TellLater
 from lchook.core.outcomes import Outcome, message_status
 from lchook.core.pending_messages import STORAGE_FAILED
@@ -44,9 +45,9 @@ class Statuses:
         submission, outcome = effect.submission, effect.outcome
         names = {"customer": customer_id, "message": submission.message_id}
         if outcome.is_repeated:
-            log.info("came again, is not forwarded again", **names)
+            log.info(events.MESSAGE_REPEATED, **names)
         elif outcome.error == STORAGE_FAILED:
-            log.error("not forwarded: storage failed", **names)
+            log.error(events.NOT_FORWARDED, **names)
         if self.tell(customer_id, submission.sender, outcome) or submission.message_id is None:
             return
         # Its connection is gone.
@@ -60,7 +61,7 @@ class Statuses:
         try:
             return done(outcome)
         except Exception:
-            log.exception("telling an outcome failed", customer=customer_id, message=outcome.message_id)
+            log.exception(events.OUTCOME_NOT_TOLD, customer=customer_id, message=outcome.message_id)
             return True
 
     def has_no_sender(self, customer_id: str, effect: TellLater) -> None:
@@ -71,7 +72,7 @@ class Statuses:
     def delayed(self, customer_id: str, effect: Delayed) -> None:
         """A message has waited for some time."""
         self._counts["delayed"] += 1
-        log.warning("a message to DMS is delayed", customer=customer_id, message=effect.message_id)
+        log.warning(events.MESSAGE_DELAYED, customer=customer_id, message=effect.message_id)
         if effect.message_id is not None:
             self._customers.send_status(customer_id, {"message_id": effect.message_id, "status": "delayed"})
 
@@ -85,14 +86,14 @@ class Statuses:
         try:
             self._store.add_status(customer_id, payload)
         except StoreError as error:
-            log.warning("what became of a message cannot be kept for its sender", customer=customer_id, reason=error)
+            log.warning(events.STATUS_NOT_KEPT, customer=customer_id, reason=error)
 
     def deliver(self, customer_id: str) -> None:
         """The customer has a connection: send them what was kept."""
         try:
             self.send(customer_id, self._store.take_statuses(customer_id))
         except StoreError as error:
-            log.warning("what became of messages cannot be looked up now", customer=customer_id, reason=error)
+            log.warning(events.STATUSES_NOT_FETCHED, customer=customer_id, reason=error)
 
     def deliver_if_here(self, customer_id: str) -> None:
         """Something was kept; the customer may be here."""

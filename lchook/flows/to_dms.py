@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from lchook.core import events
 from lchook.core.messages import TYPING, MessageToDms
 from lchook.core.outbox import Outbox
 from lchook.core.outbox_effects import (
@@ -128,7 +129,7 @@ class ToDms:
             return
         if self._reused_ids.notices(message):
             log.warning(
-                "a client gives one message_id to several messages: equal ones among them would pass for repeats",
+                events.MESSAGE_ID_REUSED,
                 customer=message.customer_id,
                 message=message.message_id,
                 type=message.type,
@@ -159,7 +160,7 @@ class ToDms:
             # The log says so wherever a message meets it.
             return
         if orphans:
-            log.warning("messages that another process has left are taken over", customers=len(orphans))
+            log.warning(events.OUTBOX_TAKEN_OVER, customers=len(orphans))
         for customer_id in orphans:
             self.counts["taken_over"] += 1
             self._input(customer_id, Outbox.turn, create=True, aside=True)
@@ -256,7 +257,7 @@ class ToDms:
             return
         self.counts["tried_again"] += 1
         log.info(
-            "to DMS: not taken yet",
+            events.DMS_NOT_TAKEN_YET,
             customer=customer_id,
             message=effect.message.message_id,
             dms_status=effect.result.status,
@@ -267,7 +268,7 @@ class ToDms:
     def _expired(self, customer_id: str, effect: Expired) -> None:
         self.counts["expired"] += 1
         log.error(
-            "to DMS: failed",
+            events.DMS_FAILED,
             customer=customer_id,
             message=effect.message.message_id,
             reason=EXPIRED_OUTCOME,
@@ -282,7 +283,7 @@ class ToDms:
             self._statuses.tell(message.customer_id, done, outcome)
 
     def _drop_typing(self, message: MessageToDms, all_done: list[Done]) -> None:
-        log.info("typing is not posted: a message was first", customer=message.customer_id, message=message.message_id)
+        log.info(events.TYPING_DROPPED, customer=message.customer_id, message=message.message_id)
         outcome = Outcome("failed", message.message_id, None, "not sent: a message was on its way", is_quiet=True)
         for done in all_done:
             self._statuses.tell(message.customer_id, done, outcome)

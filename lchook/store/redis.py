@@ -13,6 +13,7 @@ from typing import Any
 
 import redis
 
+from lchook.core import events
 from lchook.logs import Log
 from lchook.store import Bell, StoreError
 from lchook.store.redis_mailbox import RedisMailbox
@@ -52,7 +53,7 @@ class RedisStore(RedisMailbox, RedisOutbox):
         try:
             self._run("end")
         except StoreError as error:
-            log.warning("Redis could not be told that this instance ends", reason=error)
+            log.warning(events.REDIS_NOT_TOLD_OF_END, reason=error)
 
     def check(self) -> None:
         self._run("stay_alive")
@@ -77,7 +78,7 @@ class RedisStore(RedisMailbox, RedisOutbox):
                 self._missed = True
                 time.sleep(_SWEEP_SECONDS)
             except Exception:
-                log.exception("listening to other instances failed; it goes on")
+                log.exception(events.LISTENING_FAILED)
                 time.sleep(_SWEEP_SECONDS)
 
     def _heard(self, text: str) -> None:
@@ -99,7 +100,7 @@ class RedisStore(RedisMailbox, RedisOutbox):
             try:
                 self._run("stay_alive")
                 if self._away:
-                    log.warning("Redis is back")
+                    log.warning(events.REDIS_BACK)
                 if self._away or self._missed:
                     self._away = self._missed = False
                     self._back_at = time.monotonic()
@@ -110,15 +111,13 @@ class RedisStore(RedisMailbox, RedisOutbox):
             except (StoreError, redis.RedisError, OSError) as error:
                 self._tell_away(error)
             except Exception:
-                log.exception("sweeping failed; it goes on")
+                log.exception(events.SWEEPING_FAILED)
             time.sleep(_SWEEP_SECONDS)
 
     def _tell_away(self, error: Exception) -> None:
         if not self._away:
             if isinstance(error.__cause__, redis.ResponseError):
-                log.error(
-                    "Redis does not take what is to be kept; webhooks are answered with 503 until it does", reason=error
-                )
+                log.error(events.REDIS_REFUSES, reason=error)
             else:
-                log.error("Redis cannot be reached; webhooks are answered with 503 until it can", reason=error)
+                log.error(events.REDIS_AWAY, reason=error)
         self._away = True

@@ -20,9 +20,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from lchook.core import events
+from lchook.core.events import LogEvent
 from lchook.logs import Log
 from lchook.store import StoreError, UnknownFormatError
-from lchook.store.files import ON_NETWORK, network_file_system, what_hinders
+from lchook.store.files import network_file_system, what_hinders
 from lchook.store.group_commit import Aside, BusyError, GroupCommit, in_a_thread
 from lchook.store.processes import Processes
 from lchook.store.sqlite_schema import migrate
@@ -72,7 +74,7 @@ class SqliteFile:
         self._file: int | None = None
         self._seen_place = False
         # What is to be logged, by those who may.
-        self._remarks: deque[tuple[Callable[..., None], str]] = deque()
+        self._remarks: deque[tuple[Callable[..., None], LogEvent, dict[str, Any]]] = deque()
         self._group: GroupCommit[sqlite3.Connection] = GroupCommit(
             read=self._with_db,
             transaction=self._in_transaction,
@@ -83,9 +85,9 @@ class SqliteFile:
     def _open(self) -> None:
         try:
             self._run(lambda db: None)
-            log.info(f"messages are kept in {self._path or 'memory'}")
+            log.info(events.STORE_OPENED, place=self._path or "memory")
         except StoreError as error:
-            log.error("the store cannot be used; webhooks are answered with 503 until it can", reason=error)
+            log.error(events.STORE_UNUSABLE, reason=error)
         self._opened = True
 
     def _close(self) -> None:
@@ -94,7 +96,7 @@ class SqliteFile:
                 self._group.run(lambda db: self._end(), writes=False)
             except (StoreError, UnknownFormatError) as error:
                 # What was answered with 200 is in the write-ahead log.
-                log.warning("the store's file could not be closed", reason=error)
+                log.warning(events.STORE_NOT_CLOSED, reason=error)
 
     def _connected(self, db: sqlite3.Connection) -> None:
         """There is a new connection. Runs aside."""
@@ -116,8 +118,8 @@ class SqliteFile:
             raise StoreError(f"SQLite, {self._path or 'in memory'}: {error}") from error
         finally:
             while self._remarks:
-                say, remark = self._remarks.popleft()
-                say(remark, file=self._path)
+                say, event, fields = self._remarks.popleft()
+                say(event, file=self._path, **fields)
 
     # The file. What follows runs aside: no locks, no log.
 
@@ -153,7 +155,7 @@ class SqliteFile:
     def _usable(self) -> sqlite3.Connection:
         if self._db is not None and not self._has_its_name():
             # It would go on taking messages that nobody finds again.
-            self._remarks.append((log.error, "the file was deleted or replaced; it is opened anew"))
+            self._remarks.append((log.error, events.STORE_FILE_REPLACED, {}))
             self._drop()
         if self._db is None:
             self._db = self._connect()
@@ -175,7 +177,7 @@ class SqliteFile:
     def _connect(self) -> sqlite3.Connection:
         if self._path is not None:
             if not self._seen_place and (kind := network_file_system(self._path)):
-                self._remarks.append((log.warning, f"the store's file {ON_NETWORK.format(kind=kind)}"))
+                self._remarks.append((log.warning, events.STORE_ON_NETWORK, {"kind": kind}))
             self._seen_place = True
             self._path.parent.mkdir(parents=True, exist_ok=True)
             _share_with_group(self._path)
@@ -209,10 +211,7 @@ class SqliteFile:
         with contextlib.suppress(OSError):
             size = os.stat(f"{self._path}-wal").st_size if self._path is not None else 0
             if size > 2 * _MOST_WAL_BYTES:
-                mib = size // 2**20
-                self._remarks.append(
-                    (log.warning, f"the write-ahead log has {mib} MiB and grows: another process goes on reading the file")
-                )
+                self._remarks.append((log.warning, events.STORE_WAL_GROWS, {"mib": size // 2**20}))
 
     def _drop(self) -> None:
         if self._db is not None and self._path is not None:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from lchook.core import events
 from lchook.logs import Log
 
 log = Log(__name__)
@@ -53,7 +54,7 @@ class Cors:
             # simple-websocket's way to end a connection under other servers.
             raise
         except Exception as error:
-            log.unexpected("a request failed", error, path=SOCKET_IO)
+            log.unexpected(events.REQUEST_FAILED, error, path=SOCKET_IO)
             start("500 Internal Server Error", [("Content-Type", "application/json"), ("Content-Length", str(len(_FAILED)))])
             return [_FAILED]
 

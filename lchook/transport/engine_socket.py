@@ -18,6 +18,7 @@ from engineio.exceptions import ContentTooLongError, EngineIOError, QueueEmpty, 
 from engineio.packet import PING, UPGRADE, Packet
 from engineio.socket import Socket
 
+from lchook.core import events
 from lchook.core.heartbeats import Answered, Heartbeat
 from lchook.logs import Log
 from lchook.transport.engine_packets import ClientPacket, packets_in
@@ -95,7 +96,7 @@ class EngineSocket(Socket):  # type: ignore[misc]  # python-engineio has no type
             return False
         except Exception:
             if not self.closed:
-                log.exception("receiving failed; the connection is closed")
+                log.exception(events.RECEIVING_FAILED)
             return False
         return True
 
@@ -201,7 +202,7 @@ class EngineSocket(Socket):  # type: ignore[misc]  # python-engineio has no type
         try:
             self.websocket.send(packet.encode())
         except OSError as error:
-            log.debug("a WebSocket cannot be written to", reason=error)
+            log.debug(events.WEBSOCKET_NOT_WRITABLE, reason=error)
 
     # Heartbeats
 

@@ -13,6 +13,7 @@ import gevent
 from gevent import get_hub
 from greenlet import getcurrent
 
+from lchook.core import events
 from lchook.logs import Log
 
 log = Log(__name__)
@@ -49,7 +50,7 @@ class GreenletPool:
             try:
                 task(*args)
             except Exception:
-                log.exception("a task failed")
+                log.exception(events.TASK_FAILED)
             if len(self._idle) >= _MAX_IDLE:
                 return
             self._idle.append(getcurrent())

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from socketio import packet
 
+from lchook.core import events
 from lchook.core.addresses import network
 from lchook.core.rate_limiter import RateLimiter
 from lchook.logs import Log
@@ -86,7 +87,7 @@ class Guard:
             session = self._server.eio.sockets.get(eio_sid)
             if session is not None and not self._is_connected(eio_sid):
                 self.counts["never_connected"] += 1
-                log.info(f"an engine connection is closed: it did not connect within {self._connect_timeout_seconds:g} s")
+                log.info(events.NEVER_CONNECTED, seconds=self._connect_timeout_seconds)
                 session.close_soon()
 
     def accepts_writes(self, session: Any) -> bool:
@@ -97,7 +98,7 @@ class Guard:
             return False
         self._not_reading.add(session.sid)
         self.counts["not_reading"] += 1
-        log.warning("the socket is closed: it does not read what it is sent", socket=self._socket_of(session.sid))
+        log.warning(events.NOT_READING, socket=self._socket_of(session.sid))
         session.close_soon()
         return False
 
@@ -132,7 +133,7 @@ class Guard:
         """The server could make nothing of this packet."""
         if eio_sid not in self._sent_rubbish and eio_sid in self._server.eio.sockets:
             self._sent_rubbish.add(eio_sid)
-            log.warning("a packet that is no Socket.IO", socket=self._socket_of(eio_sid), kind=type(error).__name__)
+            log.warning(events.PACKET_UNREADABLE, socket=self._socket_of(eio_sid), kind=type(error).__name__)
         reason = "the packet is not readable: send Socket.IO with plain JSON, not nested too deeply"
         self._refuse(eio_sid, session, data, reason)
 
@@ -159,7 +160,7 @@ class Guard:
         self.counts["connections_too_many"] += 1
         if self._clock() >= self._silent_until:
             self._silent_until = self._clock() + _LOG_AGAIN_SECONDS
-            log.warning("connections are refused: too many from one address; they will try again", address=address)
+            log.warning(events.CONNECTIONS_TOO_MANY, address=address)
         return False
 
     def _may_join(self, session: Any) -> bool:

@@ -21,6 +21,7 @@ from gevent import pywsgi
 from geventwebsocket.handler import WebSocketHandler
 from gunicorn.workers.ggevent import PyWSGIHandler
 
+from lchook.core import events
 from lchook.core.addresses import canonical
 from lchook.logs import Log
 from lchook.transport import handshake
@@ -269,7 +270,7 @@ class Handler(WebSocketHandler, PyWSGIHandler):  # type: ignore[misc]  # neither
 
     def _refuse(self, status: str, error: str) -> None:
         """Answer in place of the application, and hang up."""
-        log.info("a request was refused", address=self._address(), reason=error)
+        log.info(events.REQUEST_REFUSED, address=self._address(), reason=error)
         body = json.dumps({"error": error}).encode()
         headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body))), ("Connection", "close")]
         headers += self.options.cors_headers(self.environ)
@@ -282,7 +283,7 @@ class Handler(WebSocketHandler, PyWSGIHandler):  # type: ignore[misc]  # neither
     def _handle_client_error(self, error: Exception) -> tuple[str, bytes]:
         """The answer to what is no request. pywsgi would quote it, which may be the lost body of another one, and write a
         trace of some errors."""
-        log.info("a request was refused", address=self._address(), reason=str(error), kind=type(error).__name__)
+        log.info(events.REQUEST_REFUSED, address=self._address(), reason=str(error), kind=type(error).__name__)
         body = json.dumps({"error": str(error)}).encode()
         status = "414 URI Too Long" if isinstance(error, TooLongError) else "400 Bad Request"
         head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close"
@@ -290,7 +291,7 @@ class Handler(WebSocketHandler, PyWSGIHandler):  # type: ignore[misc]  # neither
 
     def _log_error(self, kind: Any, error: BaseException, trace: Any) -> None:
         if not isinstance(error, gevent.GreenletExit):
-            log.unexpected("answering a request failed", error, address=self._address())
+            log.unexpected(events.ANSWERING_FAILED, error, address=self._address())
 
     def log_request(self) -> None:
         # There is no environ where already a connection's first request was not readable.

@@ -8,6 +8,7 @@ from typing import Any
 import flask_socketio
 from socketio.exceptions import ConnectionRefusedError as Refused
 
+from lchook.core import events
 from lchook.logs import Log
 
 __all__ = ["Acknowledge", "Namespace", "Refused"]
@@ -49,7 +50,7 @@ class Namespace(flask_socketio.Namespace):  # type: ignore[misc]  # Flask-Socket
         except Refused:
             raise
         except Exception:
-            log.exception("opening or closing a connection failed", event=event, socket=sid)
+            log.exception(events.CONNECTION_FAILED, event=event, socket=sid)
             if event == "connect":
                 # A client that is refused never comes back by itself; one whose connection is closed does.
                 server = self.socketio.server

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import gevent
 
+from lchook.core import events
 from lchook.logs import Log
 
 log = Log(__name__)
@@ -76,7 +77,7 @@ class OpenConnections:
             crowded = count > 0.9 * self._limit
             if crowded and not warned:
                 log.error(
-                    "hardly any connections are left: start more instances, or raise the limit of open files",
+                    events.CONNECTIONS_EXHAUSTED,
                     open=count,
                     most=self._limit,
                 )

@@ -19,6 +19,7 @@ from gevent import get_hub
 from geventwebsocket.exceptions import WebSocketError
 from geventwebsocket.websocket import MSG_ALREADY_CLOSED, MSG_SOCKET_DEAD
 
+from lchook.core import events
 from lchook.logs import Log
 from lchook.transport.frame_decoder import (
     BINARY,
@@ -152,11 +153,11 @@ class ServedWebSocket:
             if not self._read_some():
                 self._end()
         except ProtocolError as error:
-            log.warning("a WebSocket is closed: its client broke the protocol", code=error.code)
+            log.warning(events.PROTOCOL_BROKEN, code=error.code)
             self.close(error.code)
             self._end()
         except Exception:
-            log.exception("handling what a WebSocket brought failed; it is closed")
+            log.exception(events.WEBSOCKET_FAILED)
             self._end()
         finally:
             self._handling = False

@@ -13,6 +13,7 @@ from typing import Any
 import socketio
 from socketio import packet
 
+from lchook.core import events
 from lchook.logs import Log
 from lchook.transport.engine_server import EngineServer
 from lchook.transport.guard import Guard
@@ -89,7 +90,7 @@ class Server(socketio.Server):  # type: ignore[misc]  # python-socketio has no t
         if not self.manager.is_connected(sid, name):
             return
         if not isinstance(data, list) or not data or not isinstance(data[0], str):
-            log.warning("an event without a name", socket=sid)
+            log.warning(events.EVENT_UNNAMED, socket=sid)
             return
 
         acknowledged = threading.Event()
@@ -100,13 +101,13 @@ class Server(socketio.Server):  # type: ignore[misc]  # python-socketio has no t
                 try:
                     self._send_packet(eio_sid, ack)
                 except KeyError:
-                    log.debug("the socket is gone, and its acknowledgement with it", socket=sid)
+                    log.debug(events.ACK_NOT_DELIVERED, socket=sid)
             acknowledged.set()
 
         try:
             handler.receive(sid, data[0], data[1:], acknowledge)
         except Exception:
-            log.exception("handling an event failed", name=data[0], socket=sid)
+            log.exception(events.EVENT_FAILED, name=data[0], socket=sid)
             acknowledge({"status": "rejected", "error": "internal error"})
         if not self.async_handlers and id is not None:
             acknowledged.wait(_SERIAL_WAIT_SECONDS)

@@ -14,6 +14,7 @@ from gevent.lock import RLock
 from geventwebsocket.exceptions import WebSocketError
 from geventwebsocket.websocket import MSG_ALREADY_CLOSED, MSG_SOCKET_DEAD, WebSocket
 
+from lchook.core import events
 from lchook.logs import Log
 from lchook.transport.frame_decoder import (
     BINARY,
@@ -75,7 +76,7 @@ class WebSocketOffer(WebSocket):  # type: ignore[misc]  # gevent-websocket has n
             self.handler.open_websocket()
             return self._next_message()
         except ProtocolError as error:
-            log.warning("a WebSocket is closed: its client broke the protocol", code=error.code)
+            log.warning(events.PROTOCOL_BROKEN, code=error.code)
             self.close(error.code)
         except (OSError, ValueError):
             # Timed out, reset, or closed from this side while reading.

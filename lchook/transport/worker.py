@@ -16,6 +16,7 @@ from gunicorn.http.wsgi import base_environ
 from gunicorn.sock import ssl_context
 from gunicorn.workers.ggevent import VERSION
 
+from lchook.core import events
 from lchook.logs import Log
 from lchook.transport.http_handler import Handler
 from lchook.transport.http_server import HttpOptions, HttpServer, Timeouts
@@ -156,7 +157,7 @@ class Worker(GeventWebSocketWorker):  # type: ignore[misc]
 def _log_uncaught(context: object, kind: object, error: BaseException | None, trace: object) -> None:
     """In place of gevent's own: a line instead of a trace, without what was being handled."""
     if error is not None:
-        log.unexpected("a task failed", error)
+        log.unexpected(events.TASK_FAILED, error)
 
 
 def _logs_access(cfg: Any) -> bool:

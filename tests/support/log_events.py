@@ -15,23 +15,6 @@ from tests.support.tools import ROOT
 PACKAGE = ROOT / "lchook"
 # Their lines are about other things than customers' messages, in words of their own.
 _OTHERS = ("sandbox", "doctor")
-# These modules still log texts.
-TO_SWITCH = (
-    "__init__.py",
-    "engine/cors.py",
-    "engine/guard.py",
-    "engine/ordered_events.py",
-    "engine/websocket.py",
-    "flows/lanes.py",
-    "flows/to_dms.py",
-    "serving/crew.py",
-    "serving/http_handler.py",
-    "serving/served_websocket.py",
-    "serving/websocket.py",
-    "serving/worker.py",
-    "store/redis.py",
-    "store/sqlite.py",
-)
 _LEVELS = {
     "debug": "debug",
     "info": "info",

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lchook.core import events
-from lchook.core.events import LogEvent
-from lchook.logs import LazyMessage, Log, Redacted, _event_of, _Formatter, json_line, text_line
+from lchook.logs import LazyMessage, Log, Redacted, _Formatter, json_line, text_line
 
 AT = 1_700_000_000.125
 
@@ -98,24 +97,3 @@ def test_fields_that_a_text_names_are_shown_there_and_nowhere_else(caplog: pytes
     assert entry["id"] == "not_acknowledged"
     assert entry["event"] == "not acknowledged within 10 s"
     assert "seconds" not in entry
-
-
-@pytest.mark.parametrize(
-    ("text", "event"),
-    [
-        ("to DMS: sent", events.SENT_TO_DMS),
-        ("a request failed", events.REQUEST_FAILED),
-        ("an engine connection is closed: it did not connect within 2.5 s", events.NEVER_CONNECTED),
-        ("messages are kept in /tmp/{odd}.sqlite3", events.STORE_OPENED),
-        ("JWT_SECRET begin and end with a quotation mark: is it really part of the value?", events.SETTINGS_QUOTED),
-        ("the store's file could not be closed", events.STORE_NOT_CLOSED),
-    ],
-)
-def test_a_text_of_a_module_that_is_still_to_be_switched_finds_its_event(text: str, event: LogEvent) -> None:
-    assert _event_of(text) is event
-
-
-def test_a_text_that_is_no_events_is_logged_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
-    Log("lchook.test").warning("something {new}", customer="c1")
-    [record] = caplog.records
-    assert record.getMessage() == "something {new} customer='c1'"
