@@ -8,6 +8,9 @@ from typing import Any
 
 from lchook.transport.request_parser import Request
 
+_OF_A_PAGE = ("HTTP_ORIGIN", "HTTP_HOST", "HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PORT")
+_MAX_NAME = 30
+
 
 def environ_of(request: Request) -> dict[str, Any]:
     """What WSGI says about a request's head."""
@@ -30,6 +33,23 @@ def environ_of(request: Request) -> dict[str, Any]:
             environ[key] = value
         elif key.startswith("HTTP_"):
             environ[key] += f"{'; ' if key == 'HTTP_COOKIE' else ','}{value}"
+    return environ
+
+
+def environ_of_refused(head: bytes) -> dict[str, Any]:
+    """As far as a head that is no HTTP tells, which page of whose asks for what: a browser shows its page a refusal only
+    where the answer allows that."""
+    line, *lines = head.split(b"\r\n")
+    words = line.split(b" ")
+    if len(words) < 2:
+        return {}
+    environ: dict[str, Any] = {"REQUEST_METHOD": words[0].decode("latin-1")}
+    environ["PATH_INFO"] = words[1].partition(b"?")[0].decode("latin-1")
+    for line in lines:
+        name, _, value = line.partition(b":")
+        key = _key(name.lower()) if len(name) < _MAX_NAME else None
+        if key in _OF_A_PAGE:
+            environ[key] = value.strip().decode("latin-1")
     return environ
 
 

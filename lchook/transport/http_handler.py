@@ -25,7 +25,7 @@ from lchook.core import events
 from lchook.core.addresses import canonical
 from lchook.logs import Log
 from lchook.transport import handshake
-from lchook.transport.environ import environ_of
+from lchook.transport.environ import environ_of, environ_of_refused
 from lchook.transport.frame_decoder import FrameDecoder
 from lchook.transport.http_server import HttpOptions
 from lchook.transport.request_parser import BadRequestError, Request, TooLongError
@@ -286,8 +286,12 @@ class Handler(WebSocketHandler, PyWSGIHandler):  # type: ignore[misc]  # neither
         log.info(events.REQUEST_REFUSED, address=self._address(), reason=str(error), kind=type(error).__name__)
         body = json.dumps({"error": str(error)}).encode()
         status = "414 URI Too Long" if isinstance(error, TooLongError) else "400 Bad Request"
-        head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close"
-        return status[:3], head.encode() + b"\r\n\r\n" + body
+        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body))), ("Connection", "close")]
+        if isinstance(error, BadRequestError) and error.head:
+            scheme = {"wsgi.url_scheme": self.server.environ["wsgi.url_scheme"]}
+            headers += self.options.cors_headers(environ_of_refused(error.head) | scheme)
+        head = "".join(f"{name}: {value}\r\n" for name, value in headers)
+        return status[:3], f"HTTP/1.1 {status}\r\n{head}\r\n".encode("latin-1") + body
 
     def _log_error(self, kind: Any, error: BaseException, trace: Any) -> None:
         if not isinstance(error, gevent.GreenletExit):

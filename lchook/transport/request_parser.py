@@ -17,7 +17,12 @@ _MAX_HEADERS = 100
 
 
 class BadRequestError(ValueError):
-    """The request breaks HTTP. The text says how, and quotes nothing of it."""
+    """The request breaks HTTP. The text says how, and quotes nothing of it.
+
+    :ivar head: what was read of it, where its head is what is wrong.
+    """
+
+    head = b""
 
 
 class TooLongError(BadRequestError):

@@ -41,12 +41,16 @@ class RequestReader:
 
         :raises BadRequestError: where it is no HTTP, or has too many headers, or too long ones.
         """
-        incoming = self._incoming
-        end = incoming.ahead.find(END, 0, _MAX_HEAD_BYTES) + len(END)
-        if end < len(END):
-            end = self._wait_for_head()
-        head, incoming.ahead = incoming.ahead[:end], incoming.ahead[end:]
-        self._request = request = self._parser.head(head)
+        incoming, head = self._incoming, b""
+        try:
+            end = incoming.ahead.find(END, 0, _MAX_HEAD_BYTES) + len(END)
+            if end < len(END):
+                end = self._wait_for_head()
+            head, incoming.ahead = incoming.ahead[:end], incoming.ahead[end:]
+            self._request = request = self._parser.head(head)
+        except BadRequestError as error:
+            error.head = head or incoming.ahead
+            raise
         self._missing, self._fed = request.content_length or 0, 0
         return request
 

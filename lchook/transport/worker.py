@@ -71,9 +71,12 @@ class Worker(GeventWebSocketWorker):  # type: ignore[misc]
     def run(self) -> None:
         """Serve until told to stop, and then until all is done that was begun."""
         served: Served | None = getattr(self.wsgi, "extensions", {}).get("lch_served")
-        options = replace(served.options if served else HttpOptions(), logs_access=_logs_access(self.cfg))
-        seconds = options.timeouts.websocket_seconds
-        self.options = replace(options, timeouts=replace(self.timeouts, websocket_seconds=seconds))
+        options = served.options if served else HttpOptions()
+        timeouts = replace(self.timeouts, websocket_seconds=options.timeouts.websocket_seconds)
+        logs_access = _logs_access(self.cfg)
+        # The access log is of what takes the way through WSGI.
+        fast_path = None if logs_access else options.fast_path
+        self.options = replace(options, timeouts=timeouts, logs_access=logs_access, fast_path=fast_path)
         self.draining = served.draining if served else None
         self.connections = OpenConnections(self.worker_connections)
         gevent.get_hub().print_exception = _log_uncaught
