@@ -170,6 +170,7 @@ class Feed:
         try:
             waiting = self._sources.store.waiting()
             customers = self._sources.store.waiting_customers(_MOST_WAITING) if waiting.letters else []
+            backlog = self._sources.store.backlog()
         except StoreError:
             # The log says so wherever a message meets it.
             news: dict[str, Any] = {"error": "the store does not answer"}
@@ -178,6 +179,8 @@ class Feed:
                 "letters": waiting.letters,
                 "customers": waiting.customers,
                 "oldest_seconds": round(waiting.oldest_seconds, 1),
+                "outbox": backlog.messages,
+                "outbox_oldest_seconds": round(backlog.oldest_seconds, 1),
                 "list": [
                     [
                         self._masks.hide(customer.customer_id),

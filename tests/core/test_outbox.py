@@ -1,7 +1,7 @@
 """core/outbox.py against a model: messages, posts, the store's answers, ends of processes, in any order.
 
-The model has one store and two instances. A call to the store is carried out at some moment after it was made, and answered at
-some later one, or never. DMS takes a message, surely does not, or nobody knows. An instance may die at any moment.
+The model has one store and two instances. A call to the store is carried out at some moment after it was made, and answered
+at some later one, or never. DMS takes a message, surely does not, or nobody knows. An instance may die at any moment.
 """
 
 from __future__ import annotations
@@ -239,6 +239,7 @@ class World(RuleBasedStateMachine):
 
     def _post(self, instance: Instance, message: Queued) -> None:
         number = message.number
+        assert message.age_seconds <= TTL_SECONDS, f"{number} is posted though it waited for too long"
         assert number not in self.final, f"{number} is posted again"
         assert not any(each.posts for each in self.instances), f"{number} is posted while another one is"
         if number not in self.first_posts:

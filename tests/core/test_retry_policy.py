@@ -1,4 +1,4 @@
-"""core/retry_policy.py: when a post is tried again, how long after, and when not. The flow with it: tests/unit/test_to_dms.py."""
+"""core/retry_policy.py: when a post is tried again, how long after, and when not."""
 
 from __future__ import annotations
 
