@@ -171,6 +171,7 @@ class Feed:
         try:
             waiting = self._sources.store.waiting()
             customers = self._sources.store.waiting_customers(_MAX_WAITING) if waiting.letters else []
+            backlog = self._sources.store.backlog()
         except StoreError:
             # The log says so wherever a message meets it.
             news: dict[str, Any] = {"error": "the store does not answer"}
@@ -179,6 +180,8 @@ class Feed:
                 "messages": waiting.letters,
                 "customers": waiting.customers,
                 "oldest_seconds": round(waiting.oldest_seconds, 1),
+                "outbox": backlog.messages,
+                "outbox_oldest_seconds": round(backlog.oldest_seconds, 1),
                 "list": [
                     [
                         self._redactor.hide(customer.customer_id),

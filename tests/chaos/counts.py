@@ -150,7 +150,7 @@ def to_dms(clients: Iterable[ChaosClient], received: Iterable[Received], stored:
                 count.problems.append(f"{client.customer_id}: nobody said what became of message {number}")
             elif told.outcome["status"] == "failed":
                 count.failed += 1
-                count.unknown += "DMS may have" in told.outcome["error"]
+                count.unknown += "may have" in told.outcome["error"]
             elif number not in taken:
                 count.lost += 1
                 count.problems.append(f"{client.customer_id}: message {number} was called sent, and DMS has not taken it")
@@ -166,7 +166,7 @@ def _count_what_was_stored(count: Count, client: ChaosClient, stored: Sequence[i
         failures = [outcome for outcome in outcomes if outcome["status"] == "failed"]
         if failures:
             count.failed += 1
-            count.unknown += "DMS may have" in failures[0]["error"]
+            count.unknown += "may have" in failures[0]["error"]
         elif number not in taken:
             count.lost += 1
             count.problems.append(f"{client.customer_id}: message {number} was stored, and DMS has not taken it")

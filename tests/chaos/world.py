@@ -63,7 +63,7 @@ class World:
             "PING_INTERVAL": str(PING_SECONDS),
             "PING_TIMEOUT": str(PING_SECONDS),
             "DMS_READ_TIMEOUT": "1",
-            "OUTBOX_TTL": "60",
+            "OUTBOX_TTL": "300",
             "LOG_LEVEL": "info,to_dms=debug",
             # A test's customers are busier than any person.
             "SOCKET_RATE": "0",

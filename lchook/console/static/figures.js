@@ -8,6 +8,8 @@ const FIGURES = [
   ["connections", "Connections"],
   ["customers", "Customers here"],
   ["under_way", "Under way to DMS"],
+  ["outbox", "In the outbox, all instances"],
+  ["outbox_oldest", "Oldest in the outbox"],
   ["on_the_way", "Sent, not acknowledged"],
   ["messages", "Waiting, all instances"],
   ["oldest", "Oldest waiting"],
@@ -26,6 +28,8 @@ export class Figures {
   waiting(waiting) {
     const isKnown = waiting.messages !== undefined;
     this.values.messages.textContent = isKnown ? count(waiting.messages) : "–";
+    this.values.outbox.textContent = isKnown ? count(waiting.outbox) : "–";
+    this.values.outbox_oldest.textContent = waiting.outbox ? duration(waiting.outbox_oldest_seconds * 1000) : "–";
     this.values.oldest.textContent = waiting.messages ? duration(waiting.oldest_seconds * 1000) : "–";
   }
 }

@@ -6,7 +6,8 @@ import { NO_ANSWER, newMessageId } from "./conversation.js";
 /* global io */
 
 // LCH tries for up to 30 s before it says that DMS cannot be reached, and others' messages may be ahead in the queue.
-const ANSWER_WITHIN_MS = 60_000;
+// A message waits for DMS for 5 minutes (OUTBOX_TTL), and a post takes its time.
+const ANSWER_WITHIN_MS = 330_000;
 const TYPING_EVERY_MS = 3_000;
 
 export class Connection {
@@ -103,6 +104,18 @@ export class Connection {
       const row = this._wire.event("to_customer", "serverMessage", payload?.type, args, payload?.customer_id);
       row.received(isNew ? (acknowledge ? "acknowledged" : "received") : "repeat, not shown");
       if (isNew) this._told.arrived(payload);
+    });
+
+    socket.on("messageStatus", (status) => {
+      this._wire.event("to_customer", "messageStatus", status?.status, [status]).received("received");
+      const item = this.conversation.open(status?.message_id);
+      if (!item) return;
+      if (status.status === "delayed") {
+        this.conversation.update(item, { delayed: true });
+      } else {
+        this._attempts.delete(item.key);
+        this.conversation.update(item, readOutcome(status));
+      }
     });
 
     socket.on("serverError", (text, detail) => {

@@ -21,7 +21,7 @@ export function newMessageId() {
 }
 
 /**
- * Items: {key, kind: "out", at, message, label, chosen, state, reason, triedAt, confirmed} with state waiting, sending, sent
+ * Items: {key, kind: "out", at, message, label, chosen, state, reason, triedAt, confirmed, delayed} with state waiting, sending, sent
  *        or failed; chosen {key, index} where it is a choice: the item it is from, and the button there;
  *        {key, kind: "in", at, payload}.
  * `onchange(what, item)` is told "added", "changed", "removed" or "cleared".
@@ -104,6 +104,12 @@ export class Conversation {
       return ours.findLast((item) => item.message.message_id === detail.message_id && !item.confirmed) ?? null;
     }
     return ours.findLast((item) => item.state === "sending" || (item.state === "sent" && !item.confirmed)) ?? null;
+  }
+
+  /** The message of ours with this id, if its outcome is not known yet; else null. */
+  open(messageId) {
+    const isOpen = (item) => item.state === "sending" || item.state === "waiting" || (item.state === "sent" && !item.confirmed);
+    return this.items.findLast((item) => item.kind === "out" && item.message.message_id === messageId && isOpen(item)) ?? null;
   }
 
   update(item, changes) {

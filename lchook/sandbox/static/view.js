@@ -117,7 +117,7 @@ export class ConversationView {
   _delivery(item) {
     const said = {
       waiting: ["◌", "Waiting for the connection"],
-      sending: ["◌", "Sending…"],
+      sending: ["◌", item.delayed ? "Delayed: it goes out when DMS takes it" : "Sending…"],
       sent: ["✓", `Sent ${clockTime(item.at)}`],
       failed: ["!", `Not sent: ${item.reason}`],
     }[item.state];
