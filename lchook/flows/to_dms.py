@@ -102,7 +102,7 @@ class ToDms:
         self._next_sweep = 0.0
         self._typing = TypingToDms(self._post_typing, self._drop_typing, self._queues.__contains__, start_task)
         # What happened, for those who run it.
-        self.counts: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter(tried_again=0)
         self._statuses = Statuses(store, customers, self.counts)
         self._calls = OutboxCalls(store, self._statuses, self.counts, clock)
         self._perform: dict[type, Callable[[str, Any], Step | None]] = {

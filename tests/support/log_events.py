@@ -55,7 +55,7 @@ def _logged_in(path: Path, name: str) -> Iterator[Logged]:
             # log.info(what, …), and (log.info, what) for later.
             case ast.Call(func=ast.Attribute(ast.Name("log"), level), args=[what, *_]) if level in _LEVELS:
                 pass
-            case ast.Tuple([ast.Attribute(ast.Name("log"), level), what]):
+            case ast.Tuple([ast.Attribute(ast.Name("log"), level), what, *_]):
                 pass
             case _:
                 continue

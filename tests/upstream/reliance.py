@@ -115,7 +115,13 @@ class _Reader:
     def __init__(self, module: Module, modules: list[Module]) -> None:
         self._module = module
         self._classes = {f"{each.name}.{node.name}": (each, node) for each in modules for node in each.classes}
-        self._mentioned = {node.attr for node in ast.walk(module.tree) if isinstance(node, ast.Attribute)}
+        # In the module, and by `self` in all others: parts of one class may stand in several modules.
+        self._mentioned = {node.attr for node in ast.walk(module.tree) if isinstance(node, ast.Attribute)} | {
+            node.attr
+            for each in modules
+            for node in ast.walk(each.tree)
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self"
+        }
         self._names: dict[ast.ClassDef, set[str]] = {}
         # Our top-level names: what begins so is no library's.
         self._ours = {each.name.partition(".")[0] for each in modules}
@@ -150,7 +156,7 @@ class _Reader:
                 yield self._reliance(line, "overrides", name, *(f"{holder}.{name}" for holder in dict.fromkeys(holders)))
 
     def _called_from_outside(self, node: ast.ClassDef) -> Iterator[Reliance]:
-        """Private methods that nothing in their module calls: a library does, which takes the object for one of its own."""
+        """Private methods that nothing of ours calls: a library does, which takes the object for one of its own."""
         for method in node.body:
             if isinstance(method, ast.FunctionDef) and _is_private(method.name) and method.name not in self._mentioned:
                 yield self._reliance(method, "is called by a library as", method.name)
