@@ -20,9 +20,8 @@ from lchook.doctor.token import explain
 _CUSTOMER_TTL_SECONDS = 3600
 
 
-def register(app: Flask) -> None:
+def register(app: Flask, settings: Settings) -> None:
     """Add the commands to the application."""
-    settings: Settings = app.extensions["lch_settings"]
     app.cli.add_command(_doctor(settings, Path(app.instance_path)))
     app.cli.add_command(_token(settings))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Flask, render_template
 from flask.typing import ResponseReturnValue
@@ -18,59 +18,43 @@ from lchook.console.events import Redactor
 from lchook.console.feed import Feed, Sources
 from lchook.console.history import History
 from lchook.console.namespace import NAMESPACE, ConsoleNamespace
-from lchook.console.time_series import TimeSeries, totals_of
-from lchook.flows.to_customer import ToCustomer
-from lchook.flows.to_dms import ToDms
+from lchook.console.time_series import totals_of
 from lchook.logs import Log, Redacted
 from lchook.pages import add_shared_routes, client_script, page_headers
-from lchook.periodic_tasks import PeriodicTasks
-from lchook.store import Store
 from lchook.transport import runtime
 from lchook.transport.connections import Connections
-from lchook.transport.socket_io import SocketIO
-from lchook.web.chat import Chat
-from lchook.web.metrics import Metrics
 
-__all__ = ["NAMESPACE", "TimeSeries", "init_app"]
+if TYPE_CHECKING:
+    from lchook.hook import Hook
+
+__all__ = ["init_app"]
 
 # Of some 300 bytes each. A message leaves three or four.
 _EVENTS_KEPT = 5_000
 
 
-def init_app(
-    app: Flask,
-    socketio: SocketIO,
-    settings: Settings,
-    *,
-    connections: Connections,
-    time_series: TimeSeries,
-    metrics: Metrics,
-    periodic_tasks: PeriodicTasks,
-    chat: Chat,
-    to_dms: ToDms,
-    to_customer: ToCustomer,
-    store: Store,
-) -> None:
-    """Add the page, its namespace and what they show to an application.
-
-    :param connections: those of the console's namespace. :param time_series: already told of DMS's answers.
-    """
+def init_app(app: Flask, hook: Hook) -> None:
+    """Add the page, its namespace and what they show to an application."""
+    settings, metrics, time_series = hook.settings, hook.metrics, hook.time_series
+    chat, to_customer = hook.chat, hook.to_customer
+    connections = Connections(hook.socketio.server, NAMESPACE)
     history = Log.history = History(_EVENTS_KEPT)
+    assert time_series is not None  # noqa: S101  # for the type checker: there is a token
 
     def totals() -> tuple[int, int, Any]:
         counts = totals_of(metrics.to_dms, metrics.webhooks, to_customer.counts)
         return chat.sockets(), to_customer.customers(), counts
 
     time_series.reads(totals)
-    periodic_tasks.add(time_series.tick)
+    hook.periodic_tasks.add(time_series.tick)
     feed = Feed(
         Sources(
             connections=chat.sockets,
             customers=to_customer.customers,
-            under_way=to_dms.pending,
+            under_way=hook.to_dms.pending,
             on_the_way=to_customer.unacknowledged,
             whereabouts=to_customer.whereabouts,
-            store=store,
+            store=hook.store,
         ),
         time_series=time_series,
         history=history,
@@ -81,8 +65,8 @@ def init_app(
         close=connections.close,
         start_task=runtime.start_service,
     )
-    socketio.on_namespace(ConsoleNamespace(feed, token=settings.console_token, periodic_tasks=periodic_tasks))
-    app.extensions["lch_console"] = feed
+    namespace = ConsoleNamespace(feed, token=settings.console_token, periodic_tasks=hook.periodic_tasks)
+    hook.socketio.on_namespace(namespace)
     app.register_blueprint(_blueprint())
 
 

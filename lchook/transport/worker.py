@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -48,14 +47,17 @@ class Draining(Protocol):
         """Nothing comes in any more."""
 
 
-@dataclass(frozen=True)
-class Served:
-    """What an application tells the worker that serves it, in `extensions["lch_served"]`."""
+class Served(Protocol):
+    """What an application tells the worker that serves it, in `extensions["lch"]`."""
 
-    options: HttpOptions
-    draining: Draining
-    # Called when the worker begins to serve: messages may wait that a process before this one has left.
-    on_start: Callable[[], object]
+    @property
+    def options(self) -> HttpOptions: ...
+
+    @property
+    def draining(self) -> Draining: ...
+
+    def start(self) -> None:
+        """The worker serves."""
 
 
 class Worker(GeventWebSocketWorker):  # type: ignore[misc]
@@ -70,7 +72,7 @@ class Worker(GeventWebSocketWorker):  # type: ignore[misc]
 
     def run(self) -> None:
         """Serve until told to stop, and then until all is done that was begun."""
-        served: Served | None = getattr(self.wsgi, "extensions", {}).get("lch_served")
+        served: Served | None = getattr(self.wsgi, "extensions", {}).get("lch")
         options = served.options if served else HttpOptions()
         timeouts = replace(self.timeouts, websocket_seconds=options.timeouts.websocket_seconds)
         logs_access = _logs_access(self.cfg)
@@ -88,7 +90,7 @@ class Worker(GeventWebSocketWorker):  # type: ignore[misc]
         gevent.spawn(self.connections.watch)
         servers = [self._start_server(listener) for listener in self.sockets]
         if served is not None:
-            served.on_start()
+            served.start()
         while not self._told_to_stop:
             self.notify()
             gevent.sleep(_TOLD_SECONDS)

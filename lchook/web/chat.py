@@ -30,6 +30,13 @@ log = Log(__name__)
 
 # Clients compare with exactly this text.
 FORWARDING_FAILED = "Error forwarding request to external API"
+
+
+def refusal(reason: str) -> list[Any]:
+    """The event (name, arguments) that tells a client in words why a packet of it was not taken."""
+    return ["serverError", FORWARDING_FAILED, {"status": "rejected", "error": reason}]
+
+
 # One page may show a few customers (a person changes roles in a demo), not hundreds.
 _MAX_CUSTOMERS = 50
 # A client that has itself sent things and does not read them must not fill the memory: no echo while so many characters

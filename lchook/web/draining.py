@@ -54,6 +54,10 @@ class Draining:
             return [_REFUSAL]
         return self._app(environ, start_response)
 
+    def is_stopping(self) -> bool:
+        """Has the end begun?"""
+        return self.stopping
+
     def stop(self) -> None:
         """Returns when nothing more can be saved: all is done, or the time is over."""
         self.stopping = True
