@@ -13,7 +13,7 @@ from lchook.console.feed import Feed, Sources
 from lchook.console.history import History
 from lchook.console.samples import Samples
 from lchook.logs import Event
-from lchook.store import StoreError, Waiting, WaitingCustomer
+from lchook.store import Backlog, StoreError, Waiting, WaitingCustomer
 from lchook.web.metrics import Metrics
 from tests.support.waiting import wait_until
 
@@ -28,6 +28,9 @@ class StoreDouble:
         if self.fails:
             raise StoreError("away")
         return Waiting(3, 1, 12.34)
+
+    def backlog(self) -> Backlog:
+        return Backlog(2, 1.26)
 
     def waiting_customers(self, limit: int) -> list[WaitingCustomer]:
         return [WaitingCustomer("c1", 3, 12.34)]
@@ -143,6 +146,8 @@ def test_figures_and_what_waits_are_told_when_they_change(world: World) -> None:
         "letters": 3,
         "customers": 1,
         "oldest_seconds": 12.3,
+        "outbox": 2,
+        "outbox_oldest_seconds": 1.3,
         "list": [["c1", 3, 12.3, True, 2]],
     }
     world.happens()
