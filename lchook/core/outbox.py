@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 from lchook.core.outbox_effects import (
     Complete,
@@ -22,6 +21,7 @@ from lchook.core.outbox_effects import (
     Enqueue,
     Expired,
     Look,
+    Phase,
     Post,
     Postpone,
     Queued,
@@ -33,17 +33,13 @@ from lchook.core.outbox_effects import (
     TellLater,
     Wait,
 )
-from lchook.core.outcomes import EXPIRED_OUTCOME, Outcome, outcome_of
+from lchook.core.outcomes import EXPIRED_OUTCOME, Outcome, outcome_of, too_many
 from lchook.core.pending_messages import DELAYED_AFTER_SECONDS, PendingMessages
 from lchook.core.retry_policy import PostResult, delay
 
-# How often one looks for the outcome of a message that another instance has: while nothing is posted here, and while what
-# is posted here holds the customer up, since then another instance has seldom anything of theirs.
+# How often one looks for what another instance posts: while nothing is posted here, and while something is.
 LOOK_AGAIN_SECONDS = 0.5
 LOOK_WHILE_POSTING_SECONDS = 5.0
-
-# What is being done about the first message of the queue.
-Phase = Literal["idle", "taking", "posting", "postponing", "waiting", "completing"]
 
 
 @dataclass(slots=True, eq=False)
@@ -78,7 +74,7 @@ class Outbox:
 
     @property
     def is_idle(self) -> bool:
-        """Is there nothing that this process has to do for the customer?"""
+        """Is there nothing to do here for the customer?"""
         return self.phase == "idle" and not self.messages and not self._looking
 
     @property
@@ -99,7 +95,7 @@ class Outbox:
     def enqueued(self, answers: Sequence[Stored], first: Queued | None, now: float) -> list[Effect]:
         """The store has taken the submissions.
 
-        :param first: the first message of the queue, if it was to be handed out and this instance is to post it.
+        :param first: see `Enqueue`.
         """
         effects: list[Effect] = [*self.messages.enqueued(answers)]
         if self._takes:
@@ -120,16 +116,11 @@ class Outbox:
     # What another instance posts
 
     def looked(self, outcomes: dict[str, Outcome], now: float) -> list[Effect]:
-        """What the store knows: outcomes by key."""
+        """What the store knows: outcomes by key; nothing where it does not answer."""
         self._looking = False
         # The one that is being completed here is told when that is done.
         mine = self.message.key if self.message is not None and self.phase == "completing" else None
         return [*self.messages.looked(outcomes, but=mine), *self._look_later(now)]
-
-    def look_failed(self, now: float) -> list[Effect]:
-        """The store did not answer."""
-        self._looking = False
-        return self._look_later(now)
 
     # The queue
 
@@ -151,7 +142,8 @@ class Outbox:
         if message is not None:
             return self._post(message, now)
         self._done_with_message()
-        return [*self._go_on(), *self._look_later(now)]
+        again = self.turn() if self._take_again else []
+        return [*again, *self._look_later(now)]
 
     def take_failed(self, now: float) -> list[Effect]:
         """The store did not answer. It may have marked the message."""
@@ -179,13 +171,10 @@ class Outbox:
             self._done_with_message()
             return []
         self.phase = "waiting"
-        return self._last_try()
+        return self._take_now() if self.tries_once else []
 
     def completed(self, first: Queued | None, now: float) -> list[Effect]:
-        """The store knows the outcome.
-
-        :param first: the next message, if this instance is to post it; marked as being posted.
-        """
+        """The store knows the outcome. `first` is the next message, if this instance is to post it."""
         return [*self._tell(), *self.taken(first, now)]
 
     def complete_failed(self, now: float) -> list[Effect]:
@@ -200,12 +189,9 @@ class Outbox:
         self.is_stopping, self.tries_once = hands_over, not hands_over
         if self.phase != "waiting":
             return []
-        if not hands_over:
-            return self._last_try()
-        if self.message is None:
-            # Nobody knows whether the store has handed one out.
-            self._done_with_message()
-            return []
+        if not hands_over or self.message is None:
+            # Where there is no message, the store may have handed one out.
+            return self._take_now()
         self.phase = "postponing"
         return [Postpone(self.message.number, give_up=True)]
 
@@ -279,14 +265,9 @@ class Outbox:
         self._tell_later = not self.messages.has(message.key)
         return [Complete(message, outcome, not self.is_stopping, self._tell_later)]
 
-    def _last_try(self) -> list[Effect]:
-        if not self.tries_once:
-            return []
+    def _take_now(self) -> list[Effect]:
         self.phase, self._retry_at = "taking", None
         return [Take()]
-
-    def _go_on(self) -> list[Effect]:
-        return self.turn() if self._take_again else []
 
     def _done_with_message(self) -> None:
         self.phase, self.message, self._outcome = "idle", None, None
@@ -310,15 +291,9 @@ class Outbox:
 
     def _look_later(self, now: float) -> list[Effect]:
         """Something waits for the store, or for another instance: look again, if nobody tells."""
-        pending = self.messages
-        waits_for_store = pending.incoming and not pending.enqueuing
-        waits = waits_for_store or (pending.stored and self.phase == "idle" and not self._looking)
-        if not waits or (self._look_at is not None and self._look_at <= now + LOOK_AGAIN_SECONDS):
+        waits_here = bool(self.messages.incoming) and not self.messages.enqueuing
+        waits_elsewhere = bool(self.messages.stored) and self.phase == "idle" and not self._looking
+        if not (waits_here or waits_elsewhere) or (self._look_at is not None and self._look_at <= now + LOOK_AGAIN_SECONDS):
             return []
         self._look_at = now + LOOK_AGAIN_SECONDS
         return [Wait(LOOK_AGAIN_SECONDS)]
-
-
-def too_many(most: int) -> Outcome:
-    """The outcome of a message for which a customer's queue has no place."""
-    return Outcome("rejected", error=f"more than {most} messages are waiting: slow down")

@@ -52,6 +52,9 @@ class Stored(NamedTuple):
     outcome: Outcome | None = None
 
 
+# What is being done about the first message of a queue.
+Phase = Literal["idle", "taking", "posting", "postponing", "waiting", "completing"]
+
 # Effects
 
 
@@ -114,7 +117,7 @@ class Complete(NamedTuple):
 
 
 class Look(NamedTuple):
-    """Look up what became of messages that another instance posts. Answer: `looked`, or `look_failed`."""
+    """Look up what became of messages that another instance posts. Answer: `looked`."""
 
     keys: Sequence[str]
 

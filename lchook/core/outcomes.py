@@ -61,6 +61,11 @@ class Outcome:
         return replace(self, message_id=message_id, is_repeated=self.is_repeated if is_repeated is None else is_repeated)
 
 
+def too_many(most: int) -> Outcome:
+    """The outcome of a message for which a customer's queue has no place."""
+    return Outcome("rejected", error=f"more than {most} messages are waiting: slow down")
+
+
 def message_status(message_id: MessageId, outcome: Outcome) -> str:
     """The payload (JSON) of the event `messageStatus` that tells an outcome."""
     fields = {"status": outcome.status, "dms_status": outcome.dms_status, "error": outcome.error}

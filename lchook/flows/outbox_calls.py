@@ -94,7 +94,7 @@ class OutboxCalls:
             customer_id,
             lambda: self._store.look(customer_id, effect.keys),
             lambda outcomes: lambda outbox: outbox.looked(outcomes, self._clock()),
-            lambda outbox: outbox.look_failed(self._clock()),
+            lambda outbox: outbox.looked({}, self._clock()),
         )
 
     def _ask(self, customer_id: str, call: Callable[[], Any], answer: Callable[[Any], Step], failed: Step) -> Step:

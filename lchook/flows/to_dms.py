@@ -52,6 +52,11 @@ log = Log(__name__)
 # Customers whose messages are taken over at once, from a process that ended.
 _MOST_ORPHANS = 500
 _SWEEP_SECONDS = 1.0
+# What is counted of messages that waited; docs/operations.md says what each means.
+EVENTS = (
+    *("tried_again", "delayed", "expired", "unknown", "taken_over", "told_later"),
+    *("sent_without_sender", "failed_without_sender"),
+)
 
 StartTask = Callable[..., object]
 
@@ -102,7 +107,7 @@ class ToDms:
         self._next_sweep = 0.0
         self._typing = TypingToDms(self._post_typing, self._drop_typing, self._queues.__contains__, start_task)
         # What happened, for those who run it.
-        self.counts: Counter[str] = Counter(tried_again=0)
+        self.counts: Counter[str] = Counter(dict.fromkeys(EVENTS, 0))
         self._statuses = Statuses(store, customers, self.counts)
         self._calls = OutboxCalls(store, self._statuses, self.counts, clock)
         self._perform: dict[type, Callable[[str, Any], Step | None]] = {

@@ -7,9 +7,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from lchook.core.outbox import too_many
 from lchook.core.outbox_effects import Queued, Stored, Submission
-from lchook.core.outcomes import LOST_OUTCOME, UNKNOWN_OUTCOME, Outcome
+from lchook.core.outcomes import LOST_OUTCOME, UNKNOWN_OUTCOME, Outcome, too_many
 from lchook.store import KEEP_STATUS_SECONDS, REMEMBER_SECONDS, REMEMBER_SENT_SECONDS, Backlog, Enqueued, Taken
 from lchook.store.redis_connection import RedisConnection
 

@@ -13,9 +13,8 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from lchook.core.outbox import too_many
 from lchook.core.outbox_effects import Queued, Stored, Submission
-from lchook.core.outcomes import LOST_OUTCOME, UNKNOWN_OUTCOME, Outcome, message_status
+from lchook.core.outcomes import LOST_OUTCOME, UNKNOWN_OUTCOME, Outcome, message_status, too_many
 from lchook.store import (
     KEEP_STATUS_SECONDS,
     REMEMBER_SECONDS,

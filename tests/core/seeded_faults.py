@@ -147,8 +147,8 @@ FAULTS = (
     Fault(
         "the outcome of a message that another instance posts is looked for only once",
         "outbox",
-        '        """The store did not answer."""\n        self._looking = False\n        return self._look_later(now)',
-        '        """The store did not answer."""\n        self._looking = False\n        return []',
+        "return [*self.messages.looked(outcomes, but=mine), *self._look_later(now)]",
+        "return [*self.messages.looked(outcomes, but=mine)]",
     ),
     Fault(
         "a sender is told twice, by looking and by completing",

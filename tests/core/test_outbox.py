@@ -216,7 +216,7 @@ class World(RuleBasedStateMachine):
                         instance,
                         lambda k=keys: {key: store.outcomes[key] for key in k if key in store.outcomes},
                         lambda result: outbox.looked(result, self.now),
-                        lambda: outbox.look_failed(self.now),
+                        lambda: outbox.looked({}, self.now),
                     )
                 case Post(message):
                     self._post(instance, message)
@@ -402,3 +402,11 @@ World.TestCase.settings = settings(
     max_examples=int(os.environ.get("EXAMPLES", "300")), stateful_step_count=50, deadline=None
 )
 TestOutbox = World.TestCase
+
+
+def test_a_message_that_may_have_been_handed_out_is_asked_for_again() -> None:
+    outbox = Outbox("c", TTL_SECONDS, PATIENCE_SECONDS)
+    assert outbox.turn() == [Take()]
+    [wait] = outbox.take_failed(0.0)
+    assert isinstance(wait, Wait)
+    assert outbox.woken(wait.seconds) == [Take()]

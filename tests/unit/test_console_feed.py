@@ -14,7 +14,7 @@ from lchook.console.history import History
 from lchook.console.time_series import TimeSeries
 from lchook.core import events
 from lchook.logs import LogEntry
-from lchook.store import StoreError, Waiting, WaitingCustomer
+from lchook.store import Backlog, StoreError, Waiting, WaitingCustomer
 from lchook.web.metrics import Metrics
 from tests.support.waiting import wait_until
 
@@ -29,6 +29,9 @@ class StoreDouble:
         if self.fails:
             raise StoreError("away")
         return Waiting(3, 1, 12.34)
+
+    def backlog(self) -> Backlog:
+        return Backlog(2, 1.26)
 
     def waiting_customers(self, limit: int) -> list[WaitingCustomer]:
         return [WaitingCustomer("c1", 3, 12.34)]
@@ -144,6 +147,8 @@ def test_figures_and_what_waits_are_told_when_they_change(world: World) -> None:
         "messages": 3,
         "customers": 1,
         "oldest_seconds": 12.3,
+        "outbox": 2,
+        "outbox_oldest_seconds": 1.3,
         "list": [["c1", 3, 12.3, True, 2]],
     }
     world.happens()
