@@ -7,13 +7,11 @@ from this side.
 
 from __future__ import annotations
 
-import _socket
 import contextlib
 import io
 import json
 import socket
 import time
-from collections.abc import Callable
 from typing import Any
 
 import gevent
@@ -26,16 +24,13 @@ from lchook.core.addresses import canonical
 from lchook.logs import Log
 from lchook.transport import handshake
 from lchook.transport.environ import environ_of, environ_of_refused
-from lchook.transport.frame_decoder import FrameDecoder
 from lchook.transport.http_server import HttpOptions
 from lchook.transport.request_parser import BadRequestError, Request, TooLongError
 from lchook.transport.request_reader import RequestReader
-from lchook.transport.served_websocket import ServedWebSocket
 from lchook.transport.websocket_offer import WebSocketOffer
 
 log = Log(__name__)
 
-_RECEIVE_BYTES = 64 * 1024
 # Of a body that is too large so much is read and dropped, so that its sender comes to read the answer.
 _MAX_DROPPED_BYTES = 10_000_000
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -217,36 +212,10 @@ class Handler(WebSocketHandler, PyWSGIHandler):  # type: ignore[misc]  # neither
             self.result = [body]
             self.process_result()
 
-    def receive_some(self) -> bytes:
-        """What the connection brings next; empty where it ends."""
-        data: bytes = self.socket.recv(_RECEIVE_BYTES)
-        return data
-
     def open_websocket(self) -> None:
         """Answer that the protocol is switched, unless that is done."""
         if not self.headers_sent:
             self.write(b"")
-
-    def hand_over(
-        self, frames: FrameDecoder, *, on_drain: Callable[[], None], on_close: Callable[[ServedWebSocket], None]
-    ) -> ServedWebSocket:
-        """Have the event loop watch this connection's WebSocket. The handler has no more to do with it, and ends."""
-        connection, slots, connections = self.socket, self.server.pool, self.server.connections
-        # The operating system's socket: gevent's weighs more, and would wait.
-        bare: Any = _socket.socket(connection.family, connection.type, connection.proto, connection.detach())
-        bare.setblocking(False)
-        self.socket = None
-
-        def closed(served: ServedWebSocket) -> None:
-            connections.discard(served)
-            slots.release()
-            on_close(served)
-
-        seconds = self.options.timeouts.websocket_seconds
-        served = ServedWebSocket(bare, frames, on_drain=on_drain, on_close=closed, timeout_seconds=seconds)
-        connections.add(served)
-        slots.retain(gevent.getcurrent())
-        return served
 
     # Answers
 

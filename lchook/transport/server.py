@@ -38,11 +38,6 @@ class Server(socketio.Server):  # type: ignore[misc]  # python-socketio has no t
         self.guard = guard
         guard.protect(self)
 
-    def tick(self) -> None:
-        """Look after heartbeats and those who never join."""
-        self.eio.tick()
-        self.guard.tick()
-
     def _engineio_server_class(self) -> type[EngineServer]:
         return EngineServer
 

@@ -5,11 +5,13 @@ An application that is called back has it served: see `served_websocket.py`.
 
 from __future__ import annotations
 
+import _socket
 import contextlib
 import time
 from collections.abc import Callable
 from typing import Any
 
+import gevent
 from gevent.lock import RLock
 from geventwebsocket.exceptions import WebSocketError
 from geventwebsocket.websocket import MSG_ALREADY_CLOSED, MSG_SOCKET_DEAD, WebSocket
@@ -32,6 +34,8 @@ from lchook.transport.frame_decoder import (
 from lchook.transport.served_websocket import HANG_UP_SECONDS, Message, ServedWebSocket
 
 log = Log(__name__)
+
+_RECEIVE_BYTES = 64 * 1024
 
 
 class WebSocketOffer(WebSocket):  # type: ignore[misc]  # gevent-websocket has no types
@@ -58,13 +62,28 @@ class WebSocketOffer(WebSocket):  # type: ignore[misc]  # gevent-websocket has n
         return not hasattr(self.handler.socket, "pending")
 
     def serve(self, *, on_drain: Callable[[], None], on_close: Callable[[ServedWebSocket], None]) -> ServedWebSocket:
-        """Have the event loop watch the connection. The handler has nothing more to do with it.
+        """Have the event loop watch the connection. The handler has nothing more to do with it, and ends.
 
         :raises OSError: where the connection is broken.
         """
-        self.handler.open_websocket()
+        handler = self.handler
+        handler.open_websocket()
         self.closed = True  # type: ignore[misc]
-        served: ServedWebSocket = self.handler.hand_over(self._frames, on_drain=on_drain, on_close=on_close)
+        connection, slots, connections = handler.socket, handler.server.pool, handler.server.connections
+        # The operating system's socket: gevent's weighs more, and would wait.
+        bare: Any = _socket.socket(connection.family, connection.type, connection.proto, connection.detach())
+        bare.setblocking(False)
+        handler.socket = None
+
+        def closed(served: ServedWebSocket) -> None:
+            connections.discard(served)
+            slots.release()
+            on_close(served)
+
+        seconds = handler.options.timeouts.websocket_seconds
+        served = ServedWebSocket(bare, self._frames, on_drain=on_drain, on_close=closed, timeout_seconds=seconds)
+        connections.add(served)
+        slots.retain(gevent.getcurrent())
         return served
 
     def receive(self) -> Message | None:
@@ -105,7 +124,7 @@ class WebSocketOffer(WebSocket):  # type: ignore[misc]  # gevent-websocket has n
         while True:
             received = self._frames.next()
             if received is None:
-                data = self.handler.receive_some()
+                data = self.handler.socket.recv(_RECEIVE_BYTES)
                 if not data:
                     return None
                 self._frames.feed(data)

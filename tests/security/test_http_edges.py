@@ -177,6 +177,22 @@ def test_requests_one_after_the_other_without_waiting_do_not_starve_others(attac
         assert slowest < 1.5
 
 
+@pytest.mark.parametrize("chunked", [True, False], ids=["chunked", "whole"])
+def test_a_post_that_offers_another_protocol_is_answered_like_any_other(
+    attacked: Hook, customer: str, chunked: bool
+) -> None:
+    """Java's own HTTP client does so with each first request."""
+    body = json.dumps(text_body(customer))
+    length = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {len(body)}"
+    sent = f"{len(body):x}\r\n{body}\r\n0\r\n\r\n" if chunked else body
+    offer = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABk")
+    with Connection(attacked) as connection:
+        connection.send(post(*offer, length, body=sent, signed=True))
+        assert connection.receive_until(b"OK").startswith(b"HTTP/1.1 200 ")
+        connection.send("GET /healthz HTTP/1.1\r\nHost: hook\r\n\r\n")
+        connection.receive_until(b'"alive"')
+
+
 @pytest.mark.parametrize("method", ["TRACE", "CONNECT", "PUT", "DELETE", "PROPFIND", "\x1b[31m"])
 @pytest.mark.parametrize("path", ["/webhook", "/socket.io/?EIO=4&transport=polling", "/../../etc/passwd", "*"])
 def test_other_methods_are_refused(attacked: Hook, method: str, path: str) -> None:

@@ -234,13 +234,12 @@ class Waiting:
     def __init__(self, *received: bytes) -> None:
         pieces = iter(received)
         self.sent = b""
-        connection = SimpleNamespace(sendall=self._send, pending=lambda: 0)
+        connection = SimpleNamespace(sendall=self._send, pending=lambda: 0, recv=lambda count: next(pieces, b""))
         handler = SimpleNamespace(
             open_websocket=lambda: None,
             options=HttpOptions(),
             deadline=0.0,
             socket=connection,
-            receive_some=lambda: next(pieces, b""),
         )
         self.websocket = WebSocketOffer({}, handler)
 
