@@ -1,6 +1,7 @@
 """What the mailbox costs: `python -m benchmarks.store_cost`. µs of CPU a message, each store against none.
 
-To customer: put, fetch, remove. To DMS: arrive, finish. As in production in greenlets, one message at a time and 50 at once.
+To customer: put, fetch, remove. To DMS: enqueue (and take), complete. As in production in greenlets, one message at a time and
+50 at once.
 Redis works in a process of its own: its CPU is shown beside.
 """
 
@@ -22,7 +23,9 @@ from pathlib import Path
 import gevent
 
 from benchmarks.processes import cpu_seconds
-from lchook.store import Arrival, Bell, Fetched, Kept, Letter, Removal
+from lchook.core.outbox_effects import Queued, Stored, Submission
+from lchook.core.outcomes import Outcome
+from lchook.store import REMEMBER_SENT_SECONDS, Bell, Enqueued, Fetched, Kept, Letter, Removal, Taken
 from lchook.store.redis import RedisStore
 from lchook.store.sqlite import SqliteStore
 from lchook.transport.native_thread import NativeThread
@@ -30,7 +33,7 @@ from tests.support.redis_server import RedisServer
 
 AT_ONCE = 50
 _TEXT = json.dumps({"type": "text", "customer_id": "c", "message_id": "m", "csr_name": "Ada", "text": ["Hello " * 20]})
-_OUTCOME = '{"status": "sent", "message_id": 17, "dms_status": 200}'
+_OUTCOME = Outcome("sent", 17, 200)
 
 
 class NoStore:
@@ -47,11 +50,11 @@ class NoStore:
     def remove(self, removals: list[Removal]) -> None:
         pass
 
-    def arrive(self, customer_id: str, ticket: str, key: str | None) -> Arrival:
-        return Arrival("first", turn=True)
+    def enqueue(self, customer_id: str, submissions: list[Submission], *, take: bool) -> Enqueued:
+        return Enqueued([Stored("queued")], Taken(Queued(1, submissions[0].key, 17, _TEXT)))
 
-    def finish(self, customer_id: str, ticket: str, key: str | None, outcome: str) -> None:
-        pass
+    def complete(self, customer_id: str, message: Queued, outcome: Outcome, **options: object) -> Taken:
+        return Taken()
 
 
 def to_customer(store: NoStore | SqliteStore | RedisStore, customer_id: str, number: int) -> None:
@@ -61,8 +64,11 @@ def to_customer(store: NoStore | SqliteStore | RedisStore, customer_id: str, num
 
 
 def to_dms(store: NoStore | SqliteStore | RedisStore, customer_id: str, number: int) -> None:
-    store.arrive(customer_id, str(number), f"{customer_id} {number}")
-    store.finish(customer_id, str(number), f"{customer_id} {number}", _OUTCOME)
+    submission = Submission(f"{customer_id} {number}", str(number), number, _TEXT)
+    first = store.enqueue(customer_id, [submission], take=True).taken.first
+    assert first is not None
+    usual = {"take": True, "tell_later": False, "remember_seconds": REMEMBER_SENT_SECONDS}
+    store.complete(customer_id, first, _OUTCOME, **usual)
 
 
 def main() -> None:

@@ -40,6 +40,9 @@ from lchook.web.draining import Draining
 from lchook.web.metrics import Metrics
 from lchook.web.origins import Origins
 
+# For how long a message that came in waits for a store that fails. Its sender sees no outcome meanwhile.
+_STORE_PATIENCE_SECONDS = 30.0
+
 
 @dataclass(frozen=True)
 class Hook:
@@ -111,6 +114,7 @@ def build(app: Flask, settings: Settings) -> Hook:
         start_task=runtime.start_task,
         max_queue_length=settings.max_queue_length,
         ttl_seconds=settings.outbox_ttl_seconds,
+        store_patience_seconds=min(_STORE_PATIENCE_SECONDS, settings.outbox_ttl_seconds),
     )
     chat = Chat(
         authenticator=_authenticator(settings),

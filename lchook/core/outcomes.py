@@ -47,6 +47,9 @@ class Outcome:
 
     def as_text(self) -> str:
         """For the store. Without the id: whoever asks knows it, and of a day's messages it is a third of what is kept."""
+        if self.status == "sent" and self.error is None and self.dms_status is not None:
+            # By far the most of them, at a tenth of the cost.
+            return f'{{"status":"sent","dms_status":{self.dms_status:d}}}'
         fields = {"status": self.status, "dms_status": self.dms_status, "error": self.error}
         return compact_json({name: value for name, value in fields.items() if value is not None})
 

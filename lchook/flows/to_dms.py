@@ -83,7 +83,7 @@ class ToDms:
         start_task: StartTask,
         max_queue_length: int,
         ttl_seconds: float,
-        store_patience_seconds: float = 30.0,
+        store_patience_seconds: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """:param start_task: starts a function with its arguments in a greenlet or thread of its own.

@@ -42,7 +42,13 @@ class RedisOutbox(RedisConnection):
             for part in (each.ticket, each.key, json.dumps(each.message_id), each.type, each.body)
         ]
         bounds = (self._max_queue_length, self._outbox_size, REMEMBER_SENT_SECONDS)
-        answers, taken, statuses = self._run("enqueue", customer_id, int(take), *bounds, *_TAKE, *parts)
+        result = self._run("enqueue", customer_id, int(take), *bounds, *_TAKE, *parts)
+        if isinstance(result, str):
+            [each] = submissions
+            ticket = f"{self._instance} {each.ticket}"
+            queued = Queued(int(result), each.key, each.message_id, each.body, each.type, ticket)
+            return Enqueued([Stored("queued")], Taken(queued))
+        answers, taken, statuses = result
         pairs = zip(answers[::2], answers[1::2], strict=True)
         return Enqueued([self._stored(state, rest) for state, rest in pairs], _taken(taken), statuses)
 
@@ -63,7 +69,8 @@ class RedisOutbox(RedisConnection):
         remember_seconds: float,
     ) -> Taken:
         told = (message.number, outcome.as_text(), int(remember_seconds))
-        return _taken(self._run("complete", customer_id, *told, int(take), int(tell_later), *_TAKE))
+        names = (message.ticket, message.key, json.dumps(message.message_id))
+        return _taken(self._run("complete", customer_id, *told, int(take), int(tell_later), *_TAKE, *names))
 
     def look(self, customer_id: str, keys: Sequence[str]) -> dict[str, Outcome]:
         answers = self._run("look", *keys)
@@ -96,6 +103,8 @@ class RedisOutbox(RedisConnection):
 
 
 def _taken(answer: Any) -> Taken:
+    if not answer:
+        return Taken()
     first, unknown = answer
     return Taken(_queued(first), [message for message in [_queued(unknown)] if message is not None])
 

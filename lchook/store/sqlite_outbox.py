@@ -46,7 +46,7 @@ class SqliteOutbox(SqliteFile):
         self._outbox_size = outbox_size
         self.outlives_process = self._path is not None
         # How many outcomes are remembered and how many messages wait, nearly: to count them takes long.
-        self._outcomes = self._waiting = 0
+        self._outcomes = self._waiting = self._kept_statuses = 0
         self._last_number = 0
 
     def enqueue(self, customer_id: str, submissions: Sequence[Submission], *, take: bool) -> Enqueued:
@@ -66,7 +66,8 @@ class SqliteOutbox(SqliteFile):
                 answers.append(answer)
             # The usual case: there is nobody else's message, and nothing to look up.
             taken = Taken(alone) if take and alone is not None else self._take(db, customer_id, now) if take else Taken()
-            return Enqueued(answers, taken, self._statuses(db, customer_id, now))
+            # Those that another process has kept are seen when the customer connects.
+            return Enqueued(answers, taken, self._statuses(db, customer_id, now) if self._kept_statuses else ())
 
         enqueued: Enqueued = self._run(work)
         return enqueued
@@ -167,6 +168,7 @@ class SqliteOutbox(SqliteFile):
     def _count(self, db: sqlite3.Connection) -> None:
         (self._outcomes,) = db.execute("SELECT count(*) FROM to_dms").fetchone()
         (self._waiting,) = db.execute("SELECT count(*) FROM outbox").fetchone()
+        (self._kept_statuses,) = db.execute("SELECT count(*) FROM statuses").fetchone()
 
     def _is_full(self, count: int) -> Outcome | None:
         if count >= self._max_queue_length:
@@ -206,7 +208,8 @@ class SqliteOutbox(SqliteFile):
         self._waiting += 1
         ticket = self._ticket(submission)
         poster = None if not is_first else self._processes.me if take else ""
-        message_id = json.dumps(submission.message_id)
+        number = submission.message_id
+        message_id = str(number) if type(number) is int else json.dumps(number)
         db.execute(
             "INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
@@ -267,6 +270,7 @@ class SqliteOutbox(SqliteFile):
             self._add_status(db, customer_id, message_status(message.message_id, outcome), now)
 
     def _add_status(self, db: sqlite3.Connection, customer_id: str, text: str, now: float) -> None:
+        self._kept_statuses += 1
         db.execute("INSERT INTO statuses (customer, at, text) VALUES (?, ?, ?)", (customer_id, now, text))
 
     def _statuses(self, db: sqlite3.Connection, customer_id: str, now: float) -> list[str]:

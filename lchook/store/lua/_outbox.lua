@@ -20,6 +20,7 @@ local function push(customer, ticket, key, message_id, kind, body)
     redis.call('ZADD', p .. 'outbox', entry[2], customer)
   end
   redis.call('INCR', p .. 'outbox_size')
+  return entry[1]
 end
 local function add_status(customer, text, keep)
   redis.call('RPUSH', p .. 'status:' .. customer, text)
@@ -27,12 +28,14 @@ local function add_status(customer, text, keep)
   redis.call('EXPIRE', p .. 'status:' .. customer, keep)
 end
 local function statuses_of(customer)
+  -- The usual case, in which there are none, costs least so.
+  if redis.call('EXISTS', p .. 'status:' .. customer) == 0 then return {} end
   local statuses = redis.call('LRANGE', p .. 'status:' .. customer, 0, -1)
-  if #statuses > 0 then redis.call('DEL', p .. 'status:' .. customer) end
+  redis.call('DEL', p .. 'status:' .. customer)
   return statuses
 end
 -- The first message has its outcome, and is out of the queue.
-local function complete(customer, entry, outcome, remember, tell_later, keep)
+local function complete(customer, ticket, key, message_id, outcome, remember, tell_later, keep)
   redis.call('LPOP', p .. 'queue:' .. customer)
   redis.call('DECR', p .. 'outbox_size')
   local second = first_of(customer)
@@ -41,10 +44,11 @@ local function complete(customer, entry, outcome, remember, tell_later, keep)
   else
     redis.call('ZREM', p .. 'outbox', customer)
   end
-  redis.call('SET', p .. 'to_dms:' .. entry[4], 'd ' .. outcome, 'EX', remember)
-  local origin = string.match(entry[3], '^%S+')
-  if tell_later and entry[5] ~= 'null' and (origin == me or not alive(origin)) then
-    add_status(customer, '{"message_id":' .. entry[5] .. ',' .. string.sub(outcome, 2), keep)
+  redis.call('SET', p .. 'to_dms:' .. key, 'd ' .. outcome, 'EX', remember)
+  if not tell_later or message_id == 'null' then return end
+  local origin = string.match(ticket, '^%S+')
+  if origin == me or not alive(origin) then
+    add_status(customer, '{"message_id":' .. message_id .. ',' .. string.sub(outcome, 2), keep)
   end
 end
 -- This instance does not post for the customer any more.
@@ -54,16 +58,16 @@ local function give_up(customer)
   if redis.call('EXISTS', p .. 'queue:' .. customer) == 1 then redis.call('SADD', p .. 'orphans', customer) end
 end
 -- Post for a customer, unless another instance that is alive does. What a dead one was posting has its outcome with that:
--- `unknown`. → the first message, or an empty list; what that was, or an empty list
+-- `unknown`. → the first message, or an empty list; what that was, or an empty list; nothing instead of two empty lists
 local function take(customer, unknown, remember, keep)
   local who, posting = poster_of(customer)
   local abandoned = {}
   if who and who ~= me then
-    if alive(who) then return {{}, {}} end
+    if alive(who) then return {} end
     redis.call('SREM', p .. 'posts:' .. who, customer)
     local entry = first_of(customer)
     if entry and entry[1] == posting then
-      complete(customer, entry, unknown, remember, true, keep)
+      complete(customer, entry[3], entry[4], entry[5], unknown, remember, true, keep)
       abandoned = entry
     end
   elseif not who then
@@ -72,7 +76,7 @@ local function take(customer, unknown, remember, keep)
   local entry = first_of(customer)
   if not entry then
     if who then give_up(customer) end
-    return {{}, abandoned}
+    return #abandoned > 0 and {{}, abandoned} or {}
   end
   redis.call('SET', p .. 'poster:' .. customer, me .. ' ' .. entry[1])
   if who ~= me then redis.call('SADD', p .. 'posts:' .. me, customer) end

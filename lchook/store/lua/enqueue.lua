@@ -1,9 +1,10 @@
 -- customer, '1' to take, messages that may wait of one customer, of all, s to remember a message, `take`'s unknown, its
 -- remember and keep, then of each message: ticket, key, message_id as JSON, type, body
--- → of each message: state, outcome; what `take` returns; statuses
+-- → of each message: state, outcome; what `take` returns; statuses. Of one message that is new, and the first and to be posted,
+-- and with no statuses: its number, and nothing else
 --! needs common claim outbox
 local customer, most, size, remember = ARGV[3], tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
-local answers = {}
+local answers, number = {}, nil
 claim(customer, 0)
 local length = redis.call('LLEN', p .. 'queue:' .. customer)
 for i = 11, #ARGV, 5 do
@@ -18,7 +19,7 @@ for i = 11, #ARGV, 5 do
     elseif tonumber(redis.call('GET', p .. 'outbox_size') or 0) >= size then
       state, rest = 'full', 'all'
     else
-      push(customer, ticket, key, ARGV[i + 2], ARGV[i + 3], ARGV[i + 4])
+      number = push(customer, ticket, key, ARGV[i + 2], ARGV[i + 3], ARGV[i + 4])
       redis.call('SET', p .. 'to_dms:' .. key, 'q ' .. ticket, 'EX', remember)
       state, rest, length = 'queued', '', length + 1
     end
@@ -26,10 +27,15 @@ for i = 11, #ARGV, 5 do
   answers[#answers + 1] = state
   answers[#answers + 1] = rest
 end
-local taken = {{}, {}}
-if ARGV[4] == '1' then
+local taken, statuses = {}, statuses_of(customer)
+if number and length == 1 and ARGV[4] == '1' and not poster_of(customer) then
+  redis.call('SET', p .. 'poster:' .. customer, me .. ' ' .. number)
+  redis.call('SADD', p .. 'posts:' .. me, customer)
+  if #answers == 2 and #statuses == 0 then return number end
+  taken = take(customer, ARGV[8], ARGV[9], ARGV[10])
+elseif ARGV[4] == '1' then
   taken = take(customer, ARGV[8], ARGV[9], ARGV[10])
 elseif length > 0 and not poster_of(customer) then
   redis.call('SADD', p .. 'orphans', customer)
 end
-return {answers, taken, statuses_of(customer)}
+return {answers, taken, statuses}
