@@ -75,7 +75,7 @@ def test_a_file_that_is_corrupted_while_lch_runs_is_told_and_replacing_it_helps(
     for rest in world.file.parent.glob("*-*"):
         rest.write_bytes(b"rubbish" * 10_000)
     wait_until(lambda: world.webhook("c", 1) == 503, "503")
-    assert "the message cannot be kept" in world.instances[0].log
+    wait_until(lambda: "the message cannot be kept" in world.instances[0].log, lambda: world.instances[0].log)
 
     for rest in world.file.parent.glob("*"):
         rest.unlink()
