@@ -1,7 +1,7 @@
 """What the mailbox costs: `python -m benchmarks.store_cost`. µs of CPU a message, each store against none.
 
-To customer: put, fetch, remove. To DMS: enqueue (and take), complete. As in production in greenlets, one message at a time and
-50 at once.
+To customer: put, fetch, remove. To DMS: enqueue (and take), complete. As in production in greenlets, one message at a time
+and 50 at once.
 Redis works in a process of its own: its CPU is shown beside.
 """
 
