@@ -120,8 +120,9 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = HOME / 
 
     values: dict[str, Any] = {}
     problems: dict[str, str] = {}
+    old_names = {}
     if "RETRY_BUDGET" in texts and "OUTBOX_TTL" not in texts:
-        texts["OUTBOX_TTL"] = texts["RETRY_BUDGET"]
+        texts["OUTBOX_TTL"], old_names["OUTBOX_TTL"] = texts["RETRY_BUDGET"], "RETRY_BUDGET"
         values["outbox_ttl_is_retry_budget"] = True
     for name, parse, should_be in _VARIABLES:
         if name in texts:
@@ -130,7 +131,7 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = HOME / 
                 text.encode()
                 values[_FIELDS.get(name, name.lower())] = parse(text)
             except ValueError as error:
-                problems[name] = f"is wrong: it should be {should_be}{_why(text, error)}"
+                problems[old_names.get(name, name)] = f"is wrong: it should be {should_be}{_why(text, error)}"
         elif name in _REQUIRED:
             problems[name] = f"is missing: it should be {should_be}"
     webhook_secrets = {values.get("jwt_secret"), values.get("jwt_secret_previous")}

@@ -1,7 +1,7 @@
 """What the mailbox costs: `python -m benchmarks.store_cost`. µs of CPU a message, each store against none.
 
-To customer: put, fetch, remove. To DMS: enqueue (and take), complete. As in production in greenlets, one message at a
-time and 50 at once.
+To customer: put, fetch, remove. To DMS: enqueue (and take), complete. As in production in greenlets, one message at a time
+and 50 at once.
 Redis works in a process of its own: its CPU is shown beside.
 """
 
@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import gevent
+from lchook.serving.aside import Aside
 
 from benchmarks.processes import cpu_seconds
 from lchook.core.outbox_effects import Queued, Stored, Submission
@@ -28,7 +29,6 @@ from lchook.core.outcomes import Outcome
 from lchook.store import REMEMBER_SENT_SECONDS, Bell, Enqueued, Fetched, Kept, Letter, Removal, Taken
 from lchook.store.redis import RedisStore
 from lchook.store.sqlite import SqliteStore
-from lchook.transport.native_thread import NativeThread
 from tests.support.redis_server import RedisServer
 
 AT_ONCE = 50
@@ -84,9 +84,9 @@ def main() -> None:
         stores: dict[str, Callable[[], NoStore | SqliteStore | RedisStore]] = {
             "none": NoStore,
             "memory": lambda: _opened(SqliteStore(None, ttl_seconds=60, size=100)),
-            "sqlite": lambda: _opened(SqliteStore(Path(folder) / "normal", aside=NativeThread(), ttl_seconds=60, size=100)),
+            "sqlite": lambda: _opened(SqliteStore(Path(folder) / "normal", aside=Aside(), ttl_seconds=60, size=100)),
             "sqlite, synced to disk": lambda: _opened(
-                SqliteStore(Path(folder) / "full", aside=NativeThread(), ttl_seconds=60, size=100, synchronous="full")
+                SqliteStore(Path(folder) / "full", aside=Aside(), ttl_seconds=60, size=100, synchronous="full")
             ),
             "redis": lambda: RedisStore(server.url, ttl_seconds=60, size=100),
         }

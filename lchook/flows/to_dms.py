@@ -14,7 +14,7 @@ import itertools
 import threading
 import time
 import uuid
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,6 +37,7 @@ from lchook.core.outbox_effects import (
     Take,
     Tell,
     TellLater,
+    Wait,
 )
 from lchook.core.outcomes import EXPIRED_OUTCOME, Outcome, outcome_of
 from lchook.flows.dms_posts import DmsPosts, log_result
@@ -66,7 +67,7 @@ class _Queue:
     """A customer's outbox, and the effects that are still to be performed."""
 
     outbox: Outbox
-    effects: deque[Effect] = field(default_factory=deque)
+    effects: list[Effect] = field(default_factory=list)
     # Somebody is at it.
     is_performing: bool = False
 
@@ -205,7 +206,7 @@ class ToDms:
                 if not create:
                     return
                 queue = self._queues[customer_id] = _Queue(self._new_outbox(customer_id))
-            queue.effects.extend(step(queue.outbox))
+            queue.effects += step(queue.outbox)
             if queue.is_performing:
                 return
             queue.is_performing = performs = bool(queue.effects)
@@ -225,19 +226,19 @@ class ToDms:
         return outbox
 
     def _perform_all(self, customer_id: str, queue: _Queue) -> None:
+        steps: list[Step] = []
         while True:
             with self._lock:
-                if not queue.effects:
+                for step in steps:
+                    queue.effects += step(queue.outbox)
+                effects, queue.effects = queue.effects, []
+                if not effects:
                     queue.is_performing = False
                     is_forgotten = self._forget_if_idle(customer_id, queue)
                     break
-                effect = queue.effects.popleft()
-            perform = self._perform.get(type(effect))
             # Of a `Wait`, the outbox itself knows when it is over: see `tick`.
-            step = perform(customer_id, effect) if perform is not None else None
-            if step is not None:
-                with self._lock:
-                    queue.effects.extend(step(queue.outbox))
+            answers = [self._perform[type(each)](customer_id, each) for each in effects if type(each) is not Wait]
+            steps = [step for step in answers if step is not None]
         if is_forgotten:
             self._typing.may_go(customer_id)
 

@@ -59,7 +59,10 @@ class SqliteOutbox(SqliteFile):
             self._last_number = max(self._last_number, last or 0, int(now * 1e6))
             answers, count, alone = [], before, None
             for submission in submissions:
-                answer = self._repeats(db, customer_id, submission, now, is_full=self._is_full(count))
+                ticket = self._ticket(submission)
+                answer = self._known(db, customer_id, submission.key, now, ticket=ticket, waits=count > 0)
+                if answer is None and (full := self._is_full(count)) is not None:
+                    answer = Stored("full", full)
                 if answer is None:
                     queued = self._insert(db, customer_id, submission, now, is_first=count == 0, take=take)
                     answer, count, alone = Stored("queued"), count + 1, queued if count == 0 else None
@@ -116,8 +119,10 @@ class SqliteOutbox(SqliteFile):
         return taken
 
     def look(self, customer_id: str, keys: Sequence[str]) -> dict[str, Outcome]:
+        now = self._clock()
+
         def work(db: sqlite3.Connection) -> dict[str, Outcome]:
-            known = {key: self._known(db, customer_id, key) for key in keys}
+            known = {key: self._known(db, customer_id, key, now) or Stored("done", _LOST) for key in keys}
             return {key: stored.outcome for key, stored in known.items() if stored.outcome is not None}
 
         outcomes: dict[str, Outcome] = self._run(work, writes=False)
@@ -175,31 +180,23 @@ class SqliteOutbox(SqliteFile):
             return too_many(self._max_queue_length)
         return _FULL if self._waiting >= self._outbox_size else None
 
-    def _repeats(
-        self, db: sqlite3.Connection, customer_id: str, submission: Submission, now: float, *, is_full: Outcome | None
+    def _known(
+        self, db: sqlite3.Connection, customer_id: str, key: str, now: float, *, ticket: str = "", waits: bool = True
     ) -> Stored | None:
-        """What is known of a message, or why it has no place; `None`: it is new, and known from now on."""
-        key, ticket = submission.key, self._ticket(submission)
-        if is_full is not None:
-            known = self._known(db, customer_id, key, ticket)
-            return known if known.outcome is not _LOST else Stored("full", is_full)
-        new = db.execute(
-            "INSERT INTO to_dms VALUES (?, ?, ?, NULL) ON CONFLICT (key) DO UPDATE"
-            " SET at = excluded.at, process = excluded.process, outcome = NULL WHERE at < ? AND outcome IS NOT NULL",
-            (key, now, ticket, now - REMEMBER_SENT_SECONDS),
-        ).rowcount
-        self._outcomes += new
-        return None if new else self._known(db, customer_id, key, ticket)
+        """What is known of a message; `None` for nothing.
 
-    def _known(self, db: sqlite3.Connection, customer_id: str, key: str, ticket: str = "") -> Stored:
-        row = db.execute("SELECT process, outcome FROM to_dms WHERE key = ?", (key,)).fetchone()
-        if row is not None and row[1] is not None:
-            return Stored("done", Outcome.from_text(row[1]))
-        waits = db.execute("SELECT 1 FROM outbox WHERE customer = ? AND key = ?", (customer_id, key)).fetchone()
-        if row is None or not waits:
-            # It may be a process's of the version before, which has no outbox; or the file was replaced.
-            return Stored("done", _LOST)
-        return Stored("queued" if row[0] == ticket else "pending")
+        :param waits: whether there may be messages of the customer.
+        """
+        row = db.execute(
+            "SELECT outcome FROM to_dms WHERE key = ? AND at >= ?", (key, now - REMEMBER_SENT_SECONDS)
+        ).fetchone()
+        if row is not None:
+            # Without an outcome it is a process's of the version before, which has no outbox.
+            return Stored("done", Outcome.from_text(row[0]) if row[0] is not None else _LOST)
+        if not waits:
+            return None
+        row = db.execute("SELECT ticket FROM outbox WHERE customer = ? AND key = ?", (customer_id, key)).fetchone()
+        return None if row is None else Stored("queued" if row[0] == ticket else "pending")
 
     def _insert(
         self, db: sqlite3.Connection, customer_id: str, submission: Submission, now: float, *, is_first: bool, take: bool
@@ -258,10 +255,11 @@ class SqliteOutbox(SqliteFile):
         tell_later: bool,
     ) -> None:
         """Of a message that has just been taken out of the queue."""
-        # Whose message it was counts no more, and need not be kept for a day.
+        self._outcomes += 1
         db.execute(
-            "UPDATE to_dms SET outcome = ?, process = '', at = ? WHERE key = ?",
-            (outcome.as_text(), now - REMEMBER_SENT_SECONDS + seconds, message.key),
+            "INSERT INTO to_dms VALUES (?, ?, '', ?)"
+            " ON CONFLICT (key) DO UPDATE SET at = excluded.at, process = '', outcome = excluded.outcome",
+            (message.key, now - REMEMBER_SENT_SECONDS + seconds, outcome.as_text()),
         )
         if not tell_later or message.message_id is None:
             return
@@ -293,8 +291,7 @@ class SqliteOutbox(SqliteFile):
 
     def _forget_some(self, db: sqlite3.Connection, before: float) -> int:
         count = db.execute(
-            "DELETE FROM to_dms WHERE key IN"
-            " (SELECT key FROM to_dms WHERE at < ? AND outcome IS NOT NULL ORDER BY at LIMIT ?)",
+            "DELETE FROM to_dms WHERE key IN (SELECT key FROM to_dms WHERE at < ? ORDER BY at LIMIT ?)",
             (before, _FORGET_AT_ONCE),
         ).rowcount
         self._outcomes -= count

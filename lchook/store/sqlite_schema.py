@@ -11,8 +11,8 @@ from lchook.store import REMEMBER_SECONDS, REMEMBER_SENT_SECONDS, UnknownFormatE
 
 FORMAT = 2
 # letters: the mailboxes. seen: webhooks that need not be kept again.
-# to_dms: what became of clients' messages, by key; no outcome yet: it is in the outbox. `at` is when it came in, or later by
-# so much that all are forgotten a day after it.
+# to_dms: what became of clients' messages, by key. `at` is when they had their outcome, or so much earlier that all are
+# forgotten a day after it. `process`, and rows without an outcome, are of the version before.
 _FORMAT_1 = """
 CREATE TABLE letters (
     number INTEGER PRIMARY KEY AUTOINCREMENT, customer TEXT NOT NULL, at REAL NOT NULL, text TEXT NOT NULL

@@ -23,7 +23,8 @@ import { createInterface } from "node:readline";
 import { openChat } from "./client.mjs";
 const [hook, customer] = process.argv.slice(2);
 const tell = (line) => console.log(JSON.stringify(line));
-const chat = openChat(hook, JSON.parse(customer), (payload) => tell({ shown: payload }));
+const delayed = (message) => tell({ delayed: message });
+const chat = openChat(hook, JSON.parse(customer), (payload) => tell({ shown: payload }), delayed);
 createInterface({ input: process.stdin })
   .on("line", async (line) => {
     const { does, argument } = JSON.parse(line);
@@ -142,3 +143,10 @@ def test_the_example_sends_again_what_had_no_outcome_when_the_connection_died(
     assert example.wait_for("outcome", 1)[0]["status"] == "sent"
     assert hook.server.log.count(f"received from the customer customer='{customer}'") == 2
     assert [post["text"] for post in accepted(hook, customer)] == [["Is anybody there?"]]
+
+
+def test_the_example_says_what_is_delayed_and_takes_a_later_outcome(example: Example, hook: Hook, customer: str) -> None:
+    hook.dms.answer = lambda _: Answer(delay_seconds=7.0)
+    example.does("say", "Slowly")
+    assert example.wait_for("delayed", 1)[0]["text"] == ["Slowly"]
+    assert example.wait_for("outcome", 1)[0]["status"] == "sent"

@@ -108,7 +108,7 @@ def test_webhooks_are_kept_and_answered_200_until_the_last_moment(world: World, 
     assert set(answers) <= world.kept()
 
 
-def test_row_31_meanwhile_health_is_told_clients_go_elsewhere_and_messages_are_refused_in_words(
+def test_row_31_meanwhile_health_is_told_clients_go_elsewhere_and_messages_are_stored_for_the_next(
     world: World, dms: SandboxDms
 ) -> None:
     dms.faults.set(dms="slow", delay_seconds=POST_SECONDS)
@@ -120,10 +120,12 @@ def test_row_31_meanwhile_health_is_told_clients_go_elsewhere_and_messages_are_r
         assert requests.get(f"{world.url}/webhook", timeout=5).status_code == 200
         refused = requests.get(world.url + HANDSHAKE, timeout=5)
         assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
-        client.send(f'421["clientMessage",{json.dumps(text_message("c"))}]')
-        assert "this instance is stopping" in client.wait_for("431", 1)[0]
+        client.send(f'421["clientMessage",{json.dumps(text_message("c", message_id=17))}]')
         assert '"sent"' in client.wait_for("430", 1)[0]
         ending.join()
+    with sqlite3.connect(world.file) as db:
+        assert db.execute("SELECT message_id, poster, is_posted FROM outbox").fetchall() == [("17", "", 0)]
+    assert len(dms.received) == 1
 
 
 def test_row_31_with_nothing_to_do_it_ends_at_once_whatever_is_connected(world: World) -> None:

@@ -414,7 +414,7 @@ def test_case_23_who_listens_at_the_former_primary_listens_anew() -> None:
     """Its connection stays, and nobody rings there any more."""
     with RedisServer() as first, RedisServer() as second, Switch(first.port) as switch:
         heard: list[str] = []
-        bell = Bell(heard.append, heard.append, lambda *_: None, heard.append, lambda: None)
+        bell = Bell(heard.append, heard.append, lambda *_: None, lambda: None)
         store = RedisStore(f"redis://127.0.0.1:{switch.listens_at}/0", ttl_seconds=60, size=10)
         store.open(bell, start_thread)
         switch.port = second.port

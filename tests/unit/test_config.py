@@ -159,3 +159,24 @@ def test_a_missing_dotenv_file_is_no_problem(tmp_path: Path) -> None:
 
 def test_the_example_file_is_complete() -> None:
     load({}, dotenv=Path(__file__).resolve().parents[2] / ".env.example")
+
+
+@pytest.mark.parametrize(
+    ("variables", "seconds", "is_old"),
+    [
+        ({}, 300.0, False),
+        ({"OUTBOX_TTL": "60"}, 60.0, False),
+        ({"RETRY_BUDGET": "30"}, 30.0, True),
+        ({"RETRY_BUDGET": "30", "OUTBOX_TTL": "600"}, 600.0, False),
+    ],
+    ids=str,
+)
+def test_the_old_name_of_outbox_ttl_is_still_read(variables: dict[str, str], seconds: float, is_old: bool) -> None:
+    settings = load({**REQUIRED, **variables}, dotenv=None)
+    assert (settings.outbox_ttl_seconds, settings.outbox_ttl_is_retry_budget) == (seconds, is_old)
+
+
+def test_what_is_wrong_is_called_by_the_name_that_was_used() -> None:
+    with pytest.raises(SettingsError) as caught:
+        load({**REQUIRED, "RETRY_BUDGET": "long"}, dotenv=None)
+    assert set(caught.value.problems) == {"RETRY_BUDGET"}
