@@ -59,6 +59,8 @@ log = Log(__name__)
 
 # RFC 7518, 3.2: a key for HS256 should have at least this many bytes.
 _SOUND_SECRET_BYTES = 32
+# A person waits no longer for a store that fails.
+_MOST_STORE_PATIENCE_SECONDS = 30.0
 
 
 def create_app(settings: config.Settings | None = None) -> Flask:
@@ -149,6 +151,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         start_task=start_task,
         max_queue_length=settings.max_queue_length,
         ttl_seconds=settings.outbox_ttl_seconds,
+        store_patience_seconds=min(settings.outbox_ttl_seconds, _MOST_STORE_PATIENCE_SECONDS),
     )
     ticker = Ticker(start_task=server.start_background_task)
     bell = Bell(
