@@ -401,9 +401,9 @@ def test_row_29_nonsense_about_when_it_spoke_is_none_said(gunicorn: Hook, custom
 # Faults of ours
 
 FAILS_ONCE = """
-from lchook.core.authentication import Doorkeeper
+from lchook.core.authentication import Authenticator
 
-identify, failed = Doorkeeper.identify, []
+identify, failed = Authenticator.identify, []
 
 def fails_once(*args, **options):
     if not failed:
@@ -411,7 +411,7 @@ def fails_once(*args, **options):
         raise RuntimeError("a fault")
     return identify(*args, **options)
 
-Doorkeeper.identify = fails_once
+Authenticator.identify = fails_once
 from wsgi import app
 """
 
