@@ -64,7 +64,9 @@ def test_the_pages_sample_is_what_is_tested_with_a_browsers_client() -> None:
 
 
 def test_the_refusals_on_the_page_are_those_that_clients_see() -> None:
-    source = "".join(file.read_text() for file in (ROOT / "lchook" / "core/tokens.py", ROOT / "lchook" / "core/authentication.py"))
+    source = "".join(
+        file.read_text() for file in (ROOT / "lchook" / "core/tokens.py", ROOT / "lchook" / "core/authentication.py")
+    )
     for words in re.findall(r"^\| `([^`]*(?:token|sub)[^`]*)` \| ", PAGE, re.MULTILINE):
         if " " in words:
             assert words.removesuffix("sub") in source or words.removesuffix(" sub") in source, words
