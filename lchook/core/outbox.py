@@ -118,9 +118,7 @@ class Outbox:
     def looked(self, outcomes: dict[str, Outcome], now: float) -> list[Effect]:
         """What the store knows: outcomes by key; nothing where it does not answer."""
         self._looking = False
-        # The one that is being completed here is told when that is done.
-        mine = self.message.key if self.message is not None and self.phase == "completing" else None
-        return [*self.messages.looked(outcomes, but=mine), *self._look_later(now)]
+        return [*self.messages.looked(outcomes), *self._look_later(now)]
 
     # The queue
 

@@ -57,12 +57,9 @@ class PendingMessages:
             tells.append(Tell(submission, Outcome("failed", submission.message_id, None, STORAGE_FAILED)))
         return tells
 
-    def looked(self, outcomes: dict[str, Outcome], *, but: str | None) -> list[Tell]:
-        """The store knows these outcomes, by key.
-
-        :param but: not of this one.
-        """
-        known = [each for each in self.stored if each.key in outcomes and each.key != but]
+    def looked(self, outcomes: dict[str, Outcome]) -> list[Tell]:
+        """The store knows these outcomes, by key."""
+        known = [each for each in self.stored if each.key in outcomes]
         for submission in known:
             self.stored.remove(submission)
         return [Tell(each, outcomes[each.key].of(each.message_id, is_repeated=False)) for each in known]

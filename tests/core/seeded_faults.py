@@ -147,14 +147,8 @@ FAULTS = (
     Fault(
         "the outcome of a message that another instance posts is looked for only once",
         "outbox",
-        "return [*self.messages.looked(outcomes, but=mine), *self._look_later(now)]",
-        "return [*self.messages.looked(outcomes, but=mine)]",
-    ),
-    Fault(
-        "a sender is told twice, by looking and by completing",
-        "outbox",
-        'if self.message is not None and self.phase == "completing" else None',
-        "if False else None",
+        "return [*self.messages.looked(outcomes), *self._look_later(now)]",
+        "return [*self.messages.looked(outcomes)]",
     ),
     Fault(
         "one that waited for too long is posted all the same",

@@ -241,6 +241,7 @@ class World(RuleBasedStateMachine):
     def _post(self, instance: Instance, message: Queued) -> None:
         number = message.number
         assert message.age_seconds <= TTL_SECONDS, f"{number} is posted though it waited for too long"
+        assert not instance.outbox.is_stopping, f"{number} is posted by an instance that stops"
         assert number not in self.final, f"{number} is posted again"
         assert not any(each.posts for each in self.instances), f"{number} is posted while another one is"
         if number not in self.first_posts:
