@@ -400,7 +400,7 @@ class World(RuleBasedStateMachine):
 
 
 World.TestCase.settings = settings(
-    max_examples=int(os.environ.get("EXAMPLES", "300")), stateful_step_count=50, deadline=None
+    max_examples=int(os.environ.get("EXAMPLES", "100")), stateful_step_count=50, deadline=None
 )
 TestOutbox = World.TestCase
 

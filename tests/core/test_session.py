@@ -443,7 +443,7 @@ class TwoInstances(World):
     acknowledges_late = False
 
 
-_EXAMPLES = int(os.environ.get("EXAMPLES", "300"))
+_EXAMPLES = int(os.environ.get("EXAMPLES", "100"))
 for _world in (OneInstanceThatKnowsNumbers, OneInstance, TwoInstances):
     _world.TestCase.settings = settings(max_examples=_EXAMPLES, stateful_step_count=50, deadline=None)
 TestOneInstanceThatKnowsNumbers = OneInstanceThatKnowsNumbers.TestCase
