@@ -97,6 +97,8 @@ class Heartbeats:
             while expected and expected[0][0] <= now:
                 at, heartbeat = expected.popleft()
                 if heartbeat.pong_by == at:
+                    # Once, even where it was asked twice at one moment.
+                    heartbeat.pong_by = math.inf
                     silent.append(heartbeat.connection)
         return pings, silent
 
