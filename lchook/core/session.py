@@ -96,14 +96,16 @@ class Session:
 
     # Connections
 
-    def spoke(self, connection: str, now: float, *, is_older: bool = False) -> list[Effect]:
+    def spoke(self, connection: str, now: float, *, is_older: bool = False, claim: bool = False) -> list[Effect]:
         """The customer speaks on this connection. The store hears of it with what they say; then `deliver_pending`.
 
         :param is_older: it opened before the current one.
+        :param claim: the store does not hear of it with what they say, as of a typing indicator.
         """
         self.attachments += 1
         self.attached_at = now
         self._robbed = None
+        self._claim_wanted = self._claim_wanted or (claim and self.connection != connection)
         if self.receivers.current == connection:
             self.receivers.speaks(connection, now, is_older=False)
             return []

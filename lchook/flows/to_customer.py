@@ -109,12 +109,15 @@ class ToCustomer:
 
     # Connections
 
-    def spoke(self, customer_id: str, connection: str) -> None:
-        """The customer speaks on this connection: they are reached on it from now on. `deliver_pending` sends what waits."""
+    def spoke(self, customer_id: str, connection: str, *, claim: bool = False) -> None:
+        """The customer speaks on this connection: they are reached on it from now on. `deliver_pending` sends what waits.
+
+        :param claim: the store does not hear of it with what they say, as of a typing indicator.
+        """
         now = self._clock()
 
         def step(session: Session) -> list[Effect]:
-            return session.spoke(connection, now, is_older=self._is_older(session, connection))
+            return session.spoke(connection, now, is_older=self._is_older(session, connection), claim=claim)
 
         self._attach(customer_id, connection, step)
 

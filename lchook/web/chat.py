@@ -15,7 +15,7 @@ from typing import Any
 from lchook.core import events
 from lchook.core.addresses import is_this_machine
 from lchook.core.authentication import Authenticator, Identity, RefusedError
-from lchook.core.messages import END_OF_SESSION, MessageError, MessageToDms, dms_from_client
+from lchook.core.messages import END_OF_SESSION, TYPING, MessageError, MessageToDms, dms_from_client
 from lchook.core.outcomes import Outcome
 from lchook.core.rate_limiter import RateLimiter
 from lchook.flows.to_customer import ToCustomer
@@ -194,7 +194,7 @@ class Chat(Namespace):
         )
         if message.ignored:
             self._tell_ignored(message)
-        self._to_customer.spoke(message.customer_id, sid)
+        self._to_customer.spoke(message.customer_id, sid, claim=message.type == TYPING)
         self._to_dms.submit(message, done)
         if message.type != END_OF_SESSION:
             self._to_customer.deliver_pending(message.customer_id)

@@ -186,3 +186,13 @@ def test_where_too_much_is_in_flight_the_next_acknowledgement_makes_room() -> No
     assert session.fetched([large], "ours") == []
     assert session.acknowledged(first) == [Remove(), Fetch(1)]
     assert sent(session.fetched([large], "ours")) == [("A", 2)]
+
+
+def test_who_types_first_on_a_connection_is_claimed_since_the_store_does_not_hear_of_typing() -> None:
+    session = Session("c")
+    session.spoke("A", 1.0, claim=True)
+    assert session.deliver_pending() == [Claim(1.0, is_weak=False)]
+    assert session.claimed() == [Fetch(0)]
+    session.fetched([], "ours")
+    session.spoke("A", 2.0, claim=True)
+    assert session.deliver_pending() == [Fetch(0)]
