@@ -19,7 +19,7 @@ from lchook.addresses import is_this_machine
 from lchook.engine.ordered_events import Acknowledge, OrderedNamespace
 from lchook.identity import Doorkeeper, Identity, RefusedError
 from lchook.logs import Log, Spoken
-from lchook.messages import END_OF_SESSION, MessageError, MessageToDms, dms_from_client
+from lchook.messages import END_OF_SESSION, TYPING, MessageError, MessageToDms, dms_from_client
 from lchook.metrics import Metrics, type_label
 from lchook.rates import Rates
 from lchook.ticker import Ticker
@@ -196,7 +196,7 @@ class Chat(OrderedNamespace):
         )
         if message.ignored:
             self._tell_ignored(message)
-        self._to_customer.speaks_on(message.customer_id, sid)
+        self._to_customer.speaks_on(message.customer_id, sid, untold=message.type == TYPING)
         self._to_dms.submit(message, done)
         if message.type != END_OF_SESSION:
             self._to_customer.send_waiting_on(message.customer_id, sid)

@@ -98,12 +98,16 @@ class ToCustomer:
 
     # Sockets
 
-    def speaks_on(self, customer_id: str, sid: str) -> None:
-        """From now on the customer is reached on this socket. Does not send yet: `send_waiting` does."""
+    def speaks_on(self, customer_id: str, sid: str, *, untold: bool = False) -> None:
+        """From now on the customer is reached on this socket. Does not send yet: `send_waiting` does.
+
+        :param untold: the store does not hear of it with what they say, as of a typing indicator.
+        """
         now = self._clock()
         with self._lock:
             customer = self._customer(customer_id)
             with customer.lock:
+                customer.unclaimed = customer.unclaimed or (untold and customer.sid != sid)
                 doubtful = self._move(customer, sid, came_at=now, spoke_at=now)
                 customer.weak = False
         self._after_move(doubtful, sid)
