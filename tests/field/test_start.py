@@ -14,7 +14,7 @@ import requests
 
 from tests.support.hooks import running_hook
 from tests.support.jwts import SECRET
-from tests.support.servers import START_SECONDS, environment, free_port, gunicorn_command
+from tests.support.servers import free_port, gunicorn_command, run_to_its_end
 from tests.support.tools import ROOT
 from tests.support.waiting import wait_until
 
@@ -24,17 +24,7 @@ GUNICORN = (sys.executable, "-m", "gunicorn")
 
 def ends(command: Sequence[str], *, folder: Path = ROOT, **more: str) -> subprocess.CompletedProcess[str]:
     """Run what must end by itself, in a folder."""
-    return subprocess.run(
-        command,
-        cwd=folder,
-        env=environment(PORT=str(free_port()), **GOOD, **more),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=START_SECONDS,
-        check=False,
-    )
+    return run_to_its_end(command, folder=folder, PORT=str(free_port()), **GOOD, **more)
 
 
 def foreign(folder: Path, text: str) -> str:

@@ -119,11 +119,11 @@ class Server:
             return False
 
 
-def run_to_its_end(command: Sequence[str], **settings: str) -> subprocess.CompletedProcess[str]:
+def run_to_its_end(command: Sequence[str], *, folder: Path = ROOT, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run a command that should end by itself; standard error is in `stdout` too."""
     return subprocess.run(
         command,
-        cwd=ROOT,
+        cwd=folder,
         env=environment(**settings),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

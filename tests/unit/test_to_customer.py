@@ -808,3 +808,17 @@ def test_under_threads_everything_arrives_in_order_while_sockets_come_and_go(flo
 
     firsts = list(dict.fromkeys(received))
     assert firsts == list(range(500))
+
+
+def test_the_store_is_told_of_a_customer_whose_first_word_is_a_typing_indicator(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would go on believing that an instance has them which is dead."""
+    claims: list[str] = []
+    monkeypatch.setattr(flow.store, "claim", lambda customer_id, **_: claims.append(customer_id))
+    flow.answered_ping_at["A"] = flow.clock()
+    for _ in range(2):
+        flow.flow.spoke("c", "A", claim=True)
+        flow.flow.deliver_pending("c")
+
+    assert claims == ["c"]
