@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import idna
 from dotenv.main import resolve_variables
@@ -85,6 +85,23 @@ class Settings:
     outbox_size: int = 100_000
     # Fields of clients' messages that go to DMS besides those that it is known to take.
     forward_fields: tuple[str, ...] = ()
+    # Where files are kept: file: (in the instance folder), file:///path, s3://bucket/prefix; empty: LCH takes no files.
+    files_url: str = field(default="", repr=False)
+    # LCH's own address, as browsers and DMS reach it: links to files begin with it.
+    public_url: str = ""
+    # How long a file can be had: as long as a message waits.
+    files_ttl_seconds: float = 86_400.0
+    # The largest file, either way: a photo of a phone has 2 to 8 MB.
+    max_file_bytes: int = 10_000_000
+    # Of one customer's files that are kept at a time: bytes, and how many.
+    files_quota_bytes: int = 100_000_000
+    files_quota: int = 100
+    # Files that one customer may ask to send, a second; ten times that in a burst, as when several are dropped at once.
+    file_rate: float = 2.0
+    # Whose files LCH fetches, before their links die.
+    attachment_hosts: tuple[str, ...] = ()
+    # ClamAV's daemon, tcp://host:3310 or unix:///path; empty: files are not scanned.
+    clamd_url: str = ""
     # Reverse proxies before LCH: so many entries of X-Forwarded-For, from the right, are theirs and can be believed.
     proxy_hops: int = 0
     # Packets from one socket, messages for one customer, connections from one address; each a second, ten times that
@@ -134,6 +151,8 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = HOME / 
                 problems[old_names.get(name, name)] = f"is wrong: it should be {should_be}{_why(text, error)}"
         elif name in _REQUIRED:
             problems[name] = f"is missing: it should be {should_be}"
+    if "files_url" in values and "PUBLIC_URL" not in texts:
+        problems["PUBLIC_URL"] = f"is missing: with FILES_URL it should be {_PUBLIC_URL}"
     webhook_secrets = {values.get("jwt_secret"), values.get("jwt_secret_previous")}
     for name in ("CUSTOMER_TOKEN_SECRET", "CUSTOMER_TOKEN_SECRET_PREVIOUS"):
         if values.get(name.lower()) in webhook_secrets - {None}:
@@ -290,6 +309,47 @@ def _store_url(text: str) -> str:
     return text
 
 
+def _files_url(text: str) -> str:
+    parts = urlsplit(text)
+    known = {
+        "file": not parts.netloc and parts.path != "/" and not parts.query,
+        "s3": bool(parts.hostname)
+        and set(parse_qs(parts.query, strict_parsing=bool(parts.query))) <= {"region", "endpoint"},
+    }
+    if not known.get(parts.scheme, False) or parts.fragment:
+        raise ValueError
+    return text
+
+
+def _public_url(text: str) -> str:
+    parts = urlsplit(_http_url(text))
+    if parts.query or parts.fragment or parts.username is not None:
+        raise ValueError
+    return text.rstrip("/")
+
+
+def _attachment_hosts(text: str) -> tuple[str, ...]:
+    # Not above: the package imports this module.
+    from lchook.core.fetch_rules import AttachmentHosts
+
+    entries = tuple(entry.strip() for entry in text.split(",") if entry.strip())
+    AttachmentHosts(entries)
+    return entries
+
+
+def _clamd_url(text: str) -> str:
+    parts = urlsplit(text)
+    _ = parts.port
+    is_known = (
+        parts.scheme == "tcp" and parts.hostname
+        if not parts.path.strip("/")
+        else parts.scheme == "unix" and not parts.netloc
+    )
+    if not is_known:
+        raise ValueError
+    return text
+
+
 def _one_of(*choices: str, **old_words: str) -> Callable[[str], str]:
     """:param old_words: for choices that had another word once."""
 
@@ -357,6 +417,7 @@ def _seconds(least: float, most: float) -> Callable[[str], float]:
 
 _MIN_SECRET_CHARACTERS = 32
 _MIN_TOKEN_CHARACTERS = 16
+_PUBLIC_URL = "LCH's own address as browsers and DMS reach it, https://…"
 _REQUIRED = ("DMS_URL", "JWT_ISSUER", "JWT_SECRET")
 
 # Fields whose name is not just the variable's in lower case: fields carry their unit.
@@ -370,6 +431,7 @@ _FIELDS = {
     "CONNECT_TIMEOUT": "connect_timeout_seconds",
     "OUTBOX_TTL": "outbox_ttl_seconds",
     "MAILBOX_TTL": "mailbox_ttl_seconds",
+    "FILES_TTL": "files_ttl_seconds",
     "PING_INTERVAL": "ping_interval_seconds",
     "PING_TIMEOUT": "ping_timeout_seconds",
 }
@@ -400,6 +462,19 @@ _VARIABLES: tuple[tuple[str, Callable[[str], Any], str], ...] = (
     ("MAX_QUEUE_LENGTH", _whole(1, 100_000), "a number of messages, 1 to 100000"),
     ("OUTBOX_SIZE", _whole(1, 10_000_000), "a number of messages, 1 to 10000000"),
     ("FORWARD_FIELDS", _field_names, "names of fields, separated by commas"),
+    ("FILES_URL", _files_url, "file:, file:///path or s3://bucket/prefix"),
+    ("PUBLIC_URL", _public_url, _PUBLIC_URL),
+    ("FILES_TTL", _seconds(60, 31_536_000), "seconds, 60 to 31536000 (a year)"),
+    ("MAX_FILE_BYTES", _whole(1_000, 1_000_000_000), "bytes, 1000 to 1000000000"),
+    ("FILES_QUOTA_BYTES", _whole(1_000, 1_000_000_000_000), "bytes, 1000 to 1000000000000"),
+    ("FILES_QUOTA", _whole(1, 100_000), "a number of files, 1 to 100000"),
+    ("FILE_RATE", _rate, "files a second, 0 for no limit"),
+    (
+        "ATTACHMENT_HOSTS",
+        _attachment_hosts,
+        "files.example.com, *.example.com, or an origin such as http://127.0.0.1:5601, separated by commas",
+    ),
+    ("CLAMD_URL", _clamd_url, "tcp://host:3310 or unix:///run/clamav/clamd.ctl"),
     ("PROXY_HOPS", _whole(0, 10), "the number of reverse proxies before LCH, 0 to 10"),
     ("SOCKET_RATE", _rate, "packets a second, 0 for no limit"),
     ("CUSTOMER_RATE", _rate, "messages a second, 0 for no limit"),

@@ -20,7 +20,7 @@ from lchook import cli, console, hook
 from lchook.core import addresses, events
 from lchook.logs import Log, set_up_logs
 from lchook.transport.startup_checks import check_server
-from lchook.web import health, http_errors, webhook
+from lchook.web import files, health, http_errors, webhook
 
 log = Log(__name__)
 
@@ -48,6 +48,8 @@ def create_app(settings: config.Settings | None = None) -> Flask:
             store=parts.store, draining=parts.draining, metrics=parts.metrics, metrics_token=settings.metrics_token
         )
     )
+    if parts.files is not None:
+        app.register_blueprint(files.create_blueprint(settings, parts.files))
     if settings.console_token:
         console.init_app(app, parts)
     http_errors.register(app, parts.metrics)
@@ -85,5 +87,7 @@ def _warn(settings: config.Settings) -> None:
     quoted = [name for name in ("JWT_ISSUER", "JWT_SECRET") if config.in_quotes(getattr(settings, name.lower()))]
     if quoted:
         log.warning(events.SETTINGS_QUOTED, settings=" and ".join(quoted))
+    if settings.files_url and not settings.clamd_url:
+        log.warning(events.FILES_UNSCANNED)
     if settings.dms_url.startswith("http:") and os.environ.get("LCH_SANDBOX") != "1":
         log.warning(events.DMS_IN_THE_CLEAR)

@@ -20,6 +20,7 @@ from lchook.core.authentication import Authenticator
 from lchook.core.rate_limiter import RateLimiter
 from lchook.core.tokens import CustomerTokens, Tokens
 from lchook.dms.client import DmsClient
+from lchook.files.files import Files
 from lchook.flows.dms_posts import DmsPosts
 from lchook.flows.to_customer import ToCustomer
 from lchook.flows.to_dms import ToDms
@@ -28,6 +29,7 @@ from lchook.store import Bell, Store
 from lchook.store.from_url import store_from_url
 from lchook.store.group_commit import in_a_thread
 from lchook.transport import runtime
+from lchook.transport.blocking import BlockingCalls
 from lchook.transport.connections import Connections
 from lchook.transport.cors import Cors, WsgiApp
 from lchook.transport.fast_path import FastPath
@@ -37,11 +39,14 @@ from lchook.transport.socket_io import SocketIO
 from lchook.web import webhook
 from lchook.web.chat import Chat, refusal
 from lchook.web.draining import Draining
+from lchook.web.files import is_upload
 from lchook.web.metrics import Metrics
 from lchook.web.origins import Origins
 
 # For how long a message that came in waits for a store that fails. Its sender sees no outcome meanwhile.
 _STORE_PATIENCE_SECONDS = 30.0
+# For disks and buckets that keep one waiting.
+_FILE_THREADS = 12
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,8 @@ class Hook:
     webhook: webhook.Webhook
     draining: Draining
     cors: Cors
+    # None where FILES_URL is not set.
+    files: Files | None
     # How the worker serves it.
     options: HttpOptions = field(repr=False)
 
@@ -116,6 +123,7 @@ def build(app: Flask, settings: Settings) -> Hook:
         ttl_seconds=settings.outbox_ttl_seconds,
         store_patience_seconds=min(_STORE_PATIENCE_SECONDS, settings.outbox_ttl_seconds),
     )
+    files = _files(app, settings) if settings.files_url else None
     chat = Chat(
         authenticator=_authenticator(settings),
         to_dms=to_dms,
@@ -126,9 +134,11 @@ def build(app: Flask, settings: Settings) -> Hook:
         forward_fields=settings.forward_fields,
         connections=connections,
         metrics=metrics,
+        files=files,
     )
     socketio.on_namespace(chat)
-    posts = webhook.Webhook(settings, tokens, to_customer, periodic_tasks, metrics)
+    agent_files = files.agent_files if files is not None and settings.attachment_hosts else None
+    posts = webhook.Webhook(settings, tokens, to_customer, periodic_tasks, metrics, agent_files)
     # Flask and, before it, Socket.IO.
     inner: WsgiApp = app.wsgi_app.__call__  # type: ignore[operator]
     draining = Draining(inner, connections=connections, to_dms=to_dms, to_customer=to_customer, store=store)
@@ -137,6 +147,7 @@ def build(app: Flask, settings: Settings) -> Hook:
         timeouts=Timeouts(websocket_seconds=settings.ping_interval_seconds + 2 * settings.ping_timeout_seconds),
         max_body_bytes=settings.max_message_bytes,
         fast_path=FastPath(webhook.PATH, webhook.create_fast_path(posts, draining.is_stopping)),
+        streams=is_upload if files is not None else None,
         cors_headers=cors.headers,
     )
     for tasks in (
@@ -148,6 +159,8 @@ def build(app: Flask, settings: Settings) -> Hook:
         (to_dms.sweep,),
     ):
         periodic_tasks.add(*tasks)
+    if files is not None:
+        periodic_tasks.add(files.tick)
     bell = Bell(
         due=to_customer.due,
         elsewhere=to_customer.deliver_pending,
@@ -171,10 +184,21 @@ def build(app: Flask, settings: Settings) -> Hook:
         posts,
         draining,
         cors,
+        files,
         options,
     )
     _publish(hook)
     return hook
+
+
+def _files(app: Flask, settings: Settings) -> Files:
+    return Files(
+        settings,
+        folder=Path(app.instance_path),
+        call=BlockingCalls(threads=_FILE_THREADS),
+        start_task=runtime.start_task,
+        soon=runtime.start_task if runtime.is_gevent() else None,
+    )
 
 
 def _guard(settings: Settings, periodic_tasks: PeriodicTasks) -> Guard:
@@ -238,6 +262,13 @@ def _authenticator(settings: Settings) -> Authenticator:
 
 
 def _publish(hook: Hook) -> None:
+    if hook.files is not None:
+        files = hook.files
+        hook.metrics.add_counts("lch_files", "What happened to files, both ways", "event", files.counts)
+        hook.metrics.add_gauge("lch_files_uploads_under_way", "Uploads that come in now", files.uploads.under_way)
+        hook.metrics.add_gauge(
+            "lch_files_fetches_under_way", "Agents' files that are fetched, or wait for that", files.agent_files.under_way
+        )
     metrics, to_dms, to_customer, chat, guard = hook.metrics, hook.to_dms, hook.to_customer, hook.chat, hook.guard
     metrics.add_store(hook.store)
     metrics.add_gauge("lch_connections", "Clients connected", chat.sockets)

@@ -102,6 +102,29 @@ EXPIRE_FAILED = LogEvent("expire_failed", "the store could not be tidied", "to_c
 CLEAR_FAILED = LogEvent("clear_failed", "the mailbox could not be emptied", "to_customer")
 SESSION_ENDED = LogEvent("session_ended", "the customer ended the session: waiting messages are dropped", "to_customer")
 
+# Files
+
+FILE_REQUEST_REFUSED = LogEvent("file_request_refused", "a file is not taken", "to_dms")
+UPLOAD_REFUSED = LogEvent("upload_refused", "an upload was refused", "to_dms")
+FILE_STORED = LogEvent("file_stored", "a customer's file is kept", "to_dms")
+FILE_INFECTED = LogEvent("file_infected", "the virus scanner has found something: the file is not kept", "other")
+FILE_FETCHED = LogEvent("file_fetched", "an agent's file is fetched", "to_customer")
+FILE_NOT_FETCHED_YET = LogEvent(
+    "file_not_fetched_yet", "an agent's file cannot be had now: it is tried again", "to_customer"
+)
+FILE_NOT_FETCHED = LogEvent(
+    "file_not_fetched", "an agent's file cannot be had: its link leads on to the original", "to_customer"
+)
+FETCH_NOT_NOTED = LogEvent(
+    "fetch_not_noted", "it cannot be noted that a file is to be fetched: no other process goes on with it", "to_customer"
+)
+FETCH_FAILED_BADLY = LogEvent("fetch_failed_badly", "fetching a file failed", "to_customer")
+FILE_NOT_SERVED = LogEvent("file_not_served", "a file cannot be handed out now", "other")
+FILES_STORE_FAILED = LogEvent("files_store_failed", "the place for files, or the virus scanner, cannot be used", "other")
+FILES_EXPIRED = LogEvent("files_expired", "files are deleted: their time is over", "other")
+FILES_FORGOTTEN = LogEvent("files_forgotten", "a customer's files are deleted", "other")
+FILES_UNSCANNED = LogEvent("files_unscanned", "files are taken without a virus scanner: CLAMD_URL names one", "other")
+
 # Connections
 
 CONNECTED = LogEvent("connected", "connected", "connections")

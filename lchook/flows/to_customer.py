@@ -158,8 +158,8 @@ class ToCustomer:
 
     # Messages
 
-    def deliver(self, message: MessageToCustomer, *, fingerprint: str | None) -> None:
-        """Store a message for its customer and send it if they are here. Returns when it is stored.
+    def deliver(self, message: MessageToCustomer, *, fingerprint: str | None) -> bool:
+        """Store a message for its customer and send it if they are here. Returns when it is stored; False for a repeat.
 
         :param fingerprint: what is equal for repeats of the same webhook, if repeats can be recognised.
         :raises StoreError: where it could not be stored.
@@ -167,7 +167,7 @@ class ToCustomer:
         customer_id = message.customer_id
         if message.type in _TRANSIENT:
             self._deliver_transient(message)
-            return
+            return True
         name = message.payload.get("message_id")
         text = compact_json(message.payload)
         kept = self._store.put(customer_id, text, fingerprint)
@@ -177,7 +177,7 @@ class ToCustomer:
             if kept.here:
                 # Where the store kept the first one and its answer was lost, nobody has sent it yet.
                 self.deliver_pending(customer_id)
-            return
+            return False
         if kept.dropped:
             self.counts["dropped_mailbox_full"] += kept.dropped
             log.warning(events.MAILBOX_FULL, customer=customer_id, messages=kept.dropped)
@@ -187,9 +187,10 @@ class ToCustomer:
                 log.info(events.WAITS_FOR_CUSTOMER, customer=customer_id, message=name)
             else:
                 log.info(events.WAITS_ELSEWHERE, customer=customer_id, message=name)
-            return
+            return True
         stored = Message(kept.number, text, message.payload)
         self._input(customer_id, lambda session: session.stored(stored, kept.before))
+        return True
 
     def send_transient(self, customer_id: str, payload: dict[str, Any]) -> bool:
         """Send a payload that is not stored, if the customer is here; tells whether they are."""

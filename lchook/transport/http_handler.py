@@ -23,6 +23,7 @@ from lchook.core import events
 from lchook.core.addresses import canonical
 from lchook.logs import Log
 from lchook.transport import handshake
+from lchook.transport.body_stream import BodyStream
 from lchook.transport.environ import environ_of, environ_of_refused
 from lchook.transport.http_server import HttpOptions
 from lchook.transport.request_parser import BadRequestError, Request, TooLongError
@@ -152,6 +153,11 @@ class Handler(WebSocketHandler, PyWSGIHandler):  # type: ignore[misc]  # neither
         Of a body that is too large the application sees the length, or the beginning of one in chunks.
         """
         request, limit = self._request, self.options.max_body_bytes
+        streams = self.options.streams
+        if streams is not None and request.content_length and streams(request.method, request.target):
+            expects = self.environ.get("HTTP_EXPECT", "").lower() == "100-continue"
+            self.environ["wsgi.input"] = BodyStream(self, _CONTINUE if expects else b"")
+            return None
         is_too_large = (request.content_length or 0) > limit
         if self._body is None and request.has_body and not is_too_large:
             try:

@@ -32,6 +32,8 @@ class HttpOptions:
     :ivar max_body_bytes: of requests, and of messages on WebSockets.
     :ivar logs_access: a line for each request is wanted.
     :ivar fast_path: for posts to one path, beside WSGI.
+    :ivar streams: is a body of any length, with a Content-Length, to be read by the application while it comes in? For a
+        method and a target.
     :ivar cors_headers: those without which a browser does not show its page a refusal, for an environ.
     """
 
@@ -39,6 +41,7 @@ class HttpOptions:
     max_body_bytes: int = 1_000_000
     logs_access: bool = True
     fast_path: FastPath | None = None
+    streams: Callable[[bytes, bytes], bool] | None = None
     cors_headers: Callable[[dict[str, Any]], list[tuple[str, str]]] = lambda environ: []
 
 

@@ -142,6 +142,11 @@ class RequestParser:
         pieces, self._body, self._keeps_body = self._body, [], False
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
+    def piece(self) -> bytes:
+        """What was fed of it since the last piece."""
+        pieces, self._body = self._body, []
+        return b"".join(pieces)
+
     # What httptools calls
 
     def on_message_begin(self) -> None:

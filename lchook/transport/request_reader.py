@@ -90,6 +90,15 @@ class RequestReader:
             self._read_some()
         return self._parser.body()
 
+    def piece(self) -> bytes:
+        """The next piece of the latest request's body, as soon as there is one; empty at its end.
+
+        :raises BadRequestError: where it breaks off, or is not what the head says.
+        """
+        while not (piece := self._parser.piece()) and not self._parser.complete:
+            self._read_some()
+        return piece
+
     def drop(self, max_bytes: int) -> bool:
         """Read what is left of the body, so that its sender comes to read the answer; tells whether that is all of it."""
         until = self._parser.body_bytes + max_bytes

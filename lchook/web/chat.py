@@ -15,9 +15,10 @@ from typing import Any
 from lchook.core import events
 from lchook.core.addresses import is_this_machine
 from lchook.core.authentication import Authenticator, Identity, RefusedError
-from lchook.core.messages import END_OF_SESSION, TYPING, MessageError, MessageToDms, dms_from_client
+from lchook.core.messages import END_OF_SESSION, TYPING, MessageError, MessageToDms, customer_key, dms_from_client
 from lchook.core.outcomes import Outcome
 from lchook.core.rate_limiter import RateLimiter
+from lchook.files.files import Files
 from lchook.flows.to_customer import ToCustomer
 from lchook.flows.to_dms import ToDms
 from lchook.logs import Log, Redacted
@@ -72,6 +73,7 @@ class Chat(Namespace):
         forward_fields: Sequence[str],
         connections: Connections,
         metrics: Metrics,
+        files: Files | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__("/")
@@ -84,6 +86,7 @@ class Chat(Namespace):
         self._forward_fields = forward_fields
         self._connections = connections
         self._metrics = metrics
+        self._files = files
         self._clock = clock
         self._sockets: dict[str, _Socket] = {}
         self._has_warned_of_hidden_addresses = False
@@ -137,6 +140,8 @@ class Chat(Namespace):
                 return
             self._connections.send_event(sid, "serverMessage", *args)
             acknowledge()
+        elif event == "fileRequest":
+            self._file_request(sid, args, acknowledge)
         else:
             acknowledge(Outcome("rejected", error="unknown event: send clientMessage").as_dict())
 
@@ -198,6 +203,24 @@ class Chat(Namespace):
         self._to_dms.submit(message, done)
         if message.type != END_OF_SESSION:
             self._to_customer.deliver_pending(message.customer_id)
+
+    def _file_request(self, sid: str, args: list[Any], acknowledge: Acknowledge) -> None:
+        """Whoever may speak for the customer may send files as theirs."""
+        asked = args[0] if args else None
+        if self._files is None:
+            acknowledge({"error": "this hook takes no files"})
+            return
+        try:
+            claimed = customer_key(asked.get("customer_id")) if isinstance(asked, dict) else None
+            if claimed is None or not isinstance(asked, dict):
+                raise MessageError("fileRequest takes one object with customer_id, name, type and size")
+            customer_id = self._resolve_customer(sid, claimed)
+        except MessageError as error:
+            self.counts["messages_rejected"] += 1
+            log.warning(events.CLIENT_MESSAGE_REJECTED, socket=sid, reason=error)
+            acknowledge({"error": str(error)})
+            return
+        self._files.request(customer_id, asked, acknowledge)
 
     def _end_is_done(self, message: MessageToDms, outcome: Outcome, sid: str, came_at: float) -> None:
         """Drop what waited when the customer ended the session, if DMS has taken the end; else it is still wanted."""

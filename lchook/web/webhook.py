@@ -18,6 +18,7 @@ from lchook.core.body_coding import ACCEPTED_CODINGS, BodyError, decompressed
 from lchook.core.canonical import canonical_json, fingerprint
 from lchook.core.messages import MessageError, customer_from_dms
 from lchook.core.tokens import TokenError, Tokens
+from lchook.files.agent_files import AgentFiles
 from lchook.flows.to_customer import ToCustomer
 from lchook.logs import Log, Redacted
 from lchook.periodic_tasks import PeriodicTasks
@@ -38,7 +39,13 @@ class Webhook:
     """What becomes of a post, whoever took it in."""
 
     def __init__(
-        self, settings: Settings, tokens: Tokens, to_customer: ToCustomer, periodic_tasks: PeriodicTasks, metrics: Metrics
+        self,
+        settings: Settings,
+        tokens: Tokens,
+        to_customer: ToCustomer,
+        periodic_tasks: PeriodicTasks,
+        metrics: Metrics,
+        agent_files: AgentFiles | None = None,
     ) -> None:
         self.max_bytes = settings.max_message_bytes
         self._needs_token = settings.webhook_auth == "required"
@@ -46,6 +53,7 @@ class Webhook:
         self._to_customer = to_customer
         self._periodic_tasks = periodic_tasks
         self._metrics = metrics
+        self._agent_files = agent_files
 
     def receive(
         self,
@@ -84,7 +92,12 @@ class Webhook:
             )
             # Without a message_id, two equal webhooks may well be two messages. Gateways write the same one in other ways.
             mark = fingerprint(canonical_json(message.payload)) if name is not None else None
-            self._to_customer.deliver(message, fingerprint=mark)
+            if self._agent_files is not None and "attachments" in message.payload:
+                message, pending = self._agent_files.replace_links(message)
+                if self._to_customer.deliver(message, fingerprint=mark) and pending:
+                    self._agent_files.fetch(pending)
+            else:
+                self._to_customer.deliver(message, fingerprint=mark)
         except TokenError as error:
             return self._answer(401, message_type, f"{error}.")
         except MessageError as error:
