@@ -61,11 +61,13 @@ def running_hook(command: Callable[..., list[str]], *arguments: str, **settings:
     """Start LCH and a DMS for it.
 
     :param command: makes the command from a port and the arguments: `gunicorn_command` or `flask_command`.
+    :param settings: in which `{port}` stands for the hook's own.
     """
     with SandboxDms(issuer=ISSUER, secret=SECRET, scripted=False) as dms:
         usual = {"DMS_URL": dms.url, "JWT_ISSUER": ISSUER, "JWT_SECRET": SECRET}
         port = free_port()
-        with Server(command(port, *arguments), port, **{**usual, **QUICK, **settings}) as server:
+        own = {name: value.replace("{port}", str(port)) for name, value in settings.items()}
+        with Server(command(port, *arguments), port, **{**usual, **QUICK, **own}) as server:
             dms.webhook_url = f"{server.url}/webhook"
             yield Hook(server, dms)
 

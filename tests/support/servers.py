@@ -105,6 +105,11 @@ class Server:
         self._process.wait()
         self._output.close()
 
+    def kill(self) -> None:
+        """kill -9."""
+        self._signal(signal.SIGKILL)
+        self._process.wait()
+
     def _signal(self, number: int) -> None:
         # The group's id is its leader's; it stays taken while a child is left.
         with contextlib.suppress(ProcessLookupError):
