@@ -1,4 +1,4 @@
-"""Files, both ways, through LCH as it runs: what a customer sends is fetched by DMS, what an agent sends outlives its link."""
+"""Files, both ways, through LCH as it runs: DMS fetches what a customer sends, what an agent sends outlives its link."""
 
 from __future__ import annotations
 
