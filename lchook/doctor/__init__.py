@@ -10,6 +10,7 @@ from pathlib import Path
 
 from config import Settings
 from lchook.doctor.dms import examine_dms
+from lchook.doctor.files import examine_files
 from lchook.doctor.findings import Finding
 from lchook.doctor.port import examine_port
 from lchook.doctor.probe import probe
@@ -36,6 +37,7 @@ def examine(settings: Settings, *, folder: Path, with_probe: bool, public_url: s
     else:
         yield Finding("probe", "skipped", "DMS was not posted to: --probe posts a typing indicator for a test customer")
     yield from _guarded("store", lambda: examine_store(settings, folder=folder))
+    yield from _guarded("files", lambda: examine_files(settings, folder=folder))
     yield from _guarded("port", lambda: examine_port(settings.port))
     if public_url is not None:
         yield from _guarded("webhook", lambda: examine_public_address(public_url, settings))

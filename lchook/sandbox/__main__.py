@@ -27,9 +27,13 @@ def main() -> None:
         WEBHOOK_AUTH="required",
         STORE_URL="memory:",
         CONSOLE_TOKEN=console_token,
+        # Files both ways; those of agents are on this very address, which ATTACHMENT_HOSTS may name in numbers.
+        FILES_URL="file:",
+        PUBLIC_URL=f"http://127.0.0.1:{port}",
+        ATTACHMENT_HOSTS=f"http://127.0.0.1:{port}",
         LCH_SANDBOX="1",
     )
-    for name in ("FLASK_RUN_FROM_CLI", "GUNICORN_CMD_ARGS", "ALLOWED_ORIGIN"):
+    for name in ("FLASK_RUN_FROM_CLI", "GUNICORN_CMD_ARGS", "ALLOWED_ORIGIN", "CLAMD_URL"):
         os.environ.pop(name, None)
     os.environ["ALLOWED_ORIGIN"] = ""
     # The process that prints must not wait for, or fail by, who does not read.

@@ -15,6 +15,7 @@ dms = SandboxDms(
     secret=settings.jwt_secret,
     webhook_url=f"http://127.0.0.1:{settings.port}/webhook",
     port=urlsplit(settings.dms_url).port or 0,
+    fetches=True,
     # A person reads the answers: let them come like a person's.
     pace_seconds=0.7,
 )
@@ -22,4 +23,4 @@ dms.start()
 app = create_app(settings)
 # The token is of this sandbox only, and in the fragment it reaches no log.
 console_url = f"/console#token={quote(settings.console_token)}" if settings.console_token else ""
-app.register_blueprint(create_blueprint(dms, console_url=console_url))
+app.register_blueprint(create_blueprint(dms, console_url=console_url, files_url=f"{settings.public_url}/sandbox/files"))

@@ -15,6 +15,7 @@ from typing import Any, Self
 import requests
 
 from lchook.sandbox import posts
+from lchook.sandbox.attachments import Attachments
 from lchook.sandbox.bodies import CustomerId, webhook_body
 from lchook.sandbox.faults import Answer, Faults, FaultState, answer_under
 from lchook.sandbox.files import LINK_SECONDS, FileStorage
@@ -48,6 +49,7 @@ class SandboxDms:
         pace_seconds: float = 0.0,
         keep: int = 100_000,
         takes_unknown: bool = False,
+        fetches: bool = False,
     ) -> None:
         """Without network activity.
 
@@ -57,6 +59,7 @@ class SandboxDms:
         :param clock: epoch seconds, for tokens and links, their age, and for `Date`.
         :param pace_seconds: how long bot and agent take to type a text.
         :param keep: how many posts are remembered in `received`.
+        :param fetches: fetches what customers attach, before bot and agent answer.
         :param takes_unknown: takes types and fields beyond the contract, as a Pega that was taught more.
         """
         self.faults = Faults(on_change=self._apply)
@@ -66,6 +69,8 @@ class SandboxDms:
         self.takes_unknown = takes_unknown
         # The blueprint tells it its address when it is first asked.
         self.files = FileStorage(clock=clock)
+        self.attachments = Attachments(self.wire)
+        self._fetches = fetches
         self._clock = clock
         self._tokens = DmsTokens(issuer=issuer, secret=secret, clock=clock)
         self._script = Script() if scripted else None
@@ -224,7 +229,10 @@ class SandboxDms:
         self._inbox.answered(received, None if answer.broken else answer.status)
         if received.status == 200:
             # Before the answer goes out: after it, this customer's next message could overtake.
-            self._let_script_answer(received.body)
+            if self._fetches and received.body.get("attachments"):
+                self.attachments.fetch(received.body, lambda: self._let_script_answer(received.body))
+            else:
+                self._let_script_answer(received.body)
         response_body, problem = b"", _BROKEN_IN_WORDS[answer.broken] if answer.broken else None
         try:
             response_body = self._give(exchange, answer)

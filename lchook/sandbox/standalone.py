@@ -17,7 +17,9 @@ def run(settings: Settings, *, port: int, dms_port: int, hook: str) -> None:
     :param hook: LCH's address, for the page's Socket.IO and the webhook.
     """
     hook = hook.rstrip("/")
-    dms = SandboxDms(issuer=settings.jwt_issuer, secret=settings.jwt_secret, webhook_url=f"{hook}/webhook", port=dms_port)
+    dms = SandboxDms(
+        issuer=settings.jwt_issuer, secret=settings.jwt_secret, webhook_url=f"{hook}/webhook", port=dms_port, fetches=True
+    )
     server = make_server("127.0.0.1", port, create_app(dms, hook_url=hook), threaded=True)
     with dms:
         print(f"The sandbox's DMS takes posts at {dms.url}: LCH needs DMS_URL={dms.url}")

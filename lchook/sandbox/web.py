@@ -39,12 +39,14 @@ def create_blueprint(
     *,
     customers: Sequence[Mapping[str, str | int]] = CUSTOMERS,
     console_url: str = "",
+    files_url: str = "",
     root: Path = PROJECT_ROOT,
 ) -> Blueprint:
     """The page at `/`, everything else under `/sandbox/`.
 
     :param hook_url: where LCH is, for the page's Socket.IO connection; empty for the page's own address.
     :param console_url: of the operators' console, for a link to it.
+    :param files_url: where agents' files are; empty for beside the page.
     :param root: the folder that may have `node_modules` with socket.io-client in it.
     """
     hook_url = hook_url.rstrip("/")
@@ -59,7 +61,7 @@ def create_blueprint(
 
     @sandbox.get("/")
     def page() -> ResponseReturnValue:
-        dms.files.base_url = url_for("sandbox.file", name="", _external=True).rstrip("/")
+        dms.files.base_url = files_url or url_for("sandbox.file", name="", _external=True).rstrip("/")
         client = client_script(root=root)
         html = render_template("chat.html", client=client, console_url=console_url)
         return html, page_headers(client, hook_url=hook_url, images="'self' https: data:")
