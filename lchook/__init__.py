@@ -20,7 +20,8 @@ from lchook import cli, console, hook
 from lchook.core import addresses, events
 from lchook.logs import Log, set_up_logs
 from lchook.transport.startup_checks import check_server
-from lchook.web import files, health, http_errors, webhook
+from lchook.web import files as files_web
+from lchook.web import health, http_errors, webhook
 
 log = Log(__name__)
 
@@ -49,7 +50,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         )
     )
     if parts.files is not None:
-        app.register_blueprint(files.create_blueprint(settings, parts.files))
+        app.register_blueprint(files_web.create_blueprint(settings, parts.files))
     if settings.console_token:
         console.init_app(app, parts)
     http_errors.register(app, parts.metrics)

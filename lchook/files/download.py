@@ -112,6 +112,11 @@ class Downloads:
             if time.monotonic() > until:
                 raise DownloadError(f"it took longer than {_TOTAL_SECONDS:g} s", is_final=False)
             write(piece)
+        # What is cut for its slowness, or has no length, ends like what is complete.
+        if time.monotonic() > until:
+            raise DownloadError(f"it took longer than {_TOTAL_SECONDS:g} s", is_final=False)
+        if not size:
+            raise DownloadError("it is empty", is_final=False)
         if expected is not None and size != expected:
             raise DownloadError("it broke off", is_final=False)
         return None

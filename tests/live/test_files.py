@@ -307,6 +307,7 @@ def test_kill_9_leaves_no_link_to_nothing(tmp_path: Path, customer: str) -> None
         with hook_with_files(tmp_path / "files", **settings) as (hook, _):
             with hook.connect() as client:
                 upload = ask(client, "uploader", PNG)
+                upload["upload"]["url"] = upload["upload"]["url"].replace(settings["PUBLIC_URL"], hook.url)
                 put_slowly(upload, PNG[:100], len(PNG)).close()
                 half = put_slowly(upload, PNG[:100], len(PNG))
                 wait_until(lambda: list((tmp_path / "files" / ".incoming").glob("*.part")), "an upload under way")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import random
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -14,7 +17,8 @@ from pathlib import Path
 
 import requests
 
-from tests.support.servers import free_port
+from lchook.files import FilesError
+from lchook.files.s3 import S3Bucket
 from tests.support.waiting import wait_until
 
 START_SECONDS = 30.0
@@ -77,13 +81,15 @@ def running_s3() -> Iterator[S3Server]:
 
 
 def _made(filer: int, server: S3Server) -> bool:
-    """Is there the bucket, and the server before it?"""
+    """Is there the bucket, and does it take something?"""
     try:
         made = requests.post(f"http://127.0.0.1:{filer}/buckets/{server.bucket}/", timeout=5)
-        requests.get(f"http://127.0.0.1:{server.port}/", timeout=5)
-    except requests.RequestException:
+        if made.status_code not in (201, 409):
+            return False
+        S3Bucket(server.files_url("begin")).put_bytes("is/it", b"there?")
+    except (requests.RequestException, FilesError):
         return False
-    return made.ok
+    return True
 
 
 def _program() -> str:
@@ -92,5 +98,10 @@ def _program() -> str:
 
 
 def _port() -> int:
-    # SeaweedFS takes the port 10,000 above as well.
-    return free_port()
+    """A free port. SeaweedFS takes the one 10,000 above as well, which is not to be one of outgoing connections."""
+    while True:
+        port = random.randint(10_000, 19_000)
+        with socket.socket() as first, socket.socket() as second, contextlib.suppress(OSError):
+            first.bind(("127.0.0.1", port))
+            second.bind(("127.0.0.1", port + 10_000))
+            return port
