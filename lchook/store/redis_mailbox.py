@@ -47,8 +47,7 @@ class RedisMailbox(RedisConnection):
         return FetchResult(messages, state)
 
     def remove(self, removals: Sequence[Removal]) -> None:
-        for removal in removals:
-            self._run("remove", removal.customer_id, int(removal.last), *removal.numbers)
+        self._run_all(*(("remove", removal.customer_id, int(removal.last), *removal.numbers) for removal in removals))
 
     def leave(self, customer_id: str, *, waiting: bool) -> None:
         self._run("leave", customer_id, int(waiting))

@@ -280,3 +280,22 @@ def test_a_webhook_is_remembered_for_minutes_and_a_clients_message_for_a_day(
         assert 86_390 < redis_client.ttl(f"{redis_prefix}to_dms:key") <= REMEMBER_SENT_SECONDS
         store.complete("c", queued, Outcome("sent"), take=True, tell_later=False, remember_seconds=REMEMBER_SENT_SECONDS)
         assert 86_390 < redis_client.ttl(f"{redis_prefix}to_dms:key") <= REMEMBER_SENT_SECONDS
+
+
+def test_scripts_that_go_out_together_have_each_its_own_answer_or_error(create_redis: Create) -> None:
+    store = create_redis()
+    kept, failed, backlog = store._groups.run(("put", "c", "1", "", 600, 10), ("put",), ("outbox_backlog",))
+    assert kept[0] == 1
+    assert isinstance(failed, redis.ResponseError)
+    assert backlog == ["0", "0"]
+    assert texts(store) == ["1"]
+
+
+def test_scripts_that_redis_has_forgotten_are_told_anew(create_redis: Create, redis_server: RedisServer) -> None:
+    store = create_redis()
+    store.put("c", "1", None)
+    with client(redis_server) as redis_client:
+        redis_client.script_flush()
+    kept, backlog = store._groups.run(("put", "c", "2", "", 600, 10), ("outbox_backlog",))
+    assert (kept[0], backlog) == (1, ["0", "0"])
+    assert texts(store) == ["1", "2"]
