@@ -19,7 +19,7 @@ from lchook.store import StoreError, names, redis_scripts
 
 # A Redis on the same network answers within a millisecond. Longer than this, and callers are better told.
 _TIMEOUT_SECONDS = 2.0
-_MOST_CONNECTIONS = 64
+_MAX_CONNECTIONS = 64
 # For so long nobody else asks a Redis that has just not answered in time: not hundreds of them, each for seconds.
 _PAUSE_SECONDS = 1.0
 # Said by a server that is not, or not yet, the one to ask. Nothing was done then.
@@ -54,7 +54,7 @@ class RedisConnection:
             "retry": Retry(NoBackoff(), 0),
         }
         pool = redis.BlockingConnectionPool.from_url(
-            self._url, max_connections=_MOST_CONNECTIONS, timeout=_TIMEOUT_SECONDS, **options
+            self._url, max_connections=_MAX_CONNECTIONS, timeout=_TIMEOUT_SECONDS, **options
         )
         if pool.connection_class in _BOUNDED:
             pool.connection_class = _BOUNDED[pool.connection_class]

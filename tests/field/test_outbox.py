@@ -22,8 +22,6 @@ from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until
 
 CUSTOMER = "kim"
-# python-socketio's client leaves sockets to the garbage collector when its server is killed.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
 class World:
