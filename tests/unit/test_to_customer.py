@@ -328,9 +328,9 @@ def test_customers_who_left_leave_nothing_behind(flow: Flow) -> None:
         flow.close(f"socket {number}")
     flow.pass_time(1000)
 
-    assert not flow.flow._sessions
+    assert not len(flow.flow._sessions)
     assert not flow.flow._customers_of
-    assert not len(flow.flow._timers)
+    assert not len(flow.flow._deliveries)
 
 
 # Old connections, when the customer comes on another
@@ -746,7 +746,7 @@ def test_what_is_acknowledged_is_not_sent_again_before_the_store_is_told(flow: F
     flow.close("B")
     flow.do_what_was_to_be_done_soon()
     assert flow.waiting() == []
-    assert not flow.flow._sessions
+    assert not len(flow.flow._sessions)
 
 
 def test_a_store_that_fails_is_told_later(flow: Flow) -> None:
