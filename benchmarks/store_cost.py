@@ -68,7 +68,7 @@ class NoStore:
 
 def to_customer(store: NoStore | SqliteStore | RedisStore, customer_id: str, number: int) -> None:
     store.put(customer_id, _TEXT, f"{customer_id} {number}")
-    messages = store.fetch(customer_id, 0, 100).letters
+    messages = store.fetch(customer_id, 0, 100).messages
     store.remove([Removal(customer_id, [message.number for message in messages], last=True)])
 
 

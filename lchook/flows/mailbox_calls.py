@@ -29,7 +29,7 @@ class MailboxCalls:
         except StoreError as error:
             log.error(events.FETCH_FAILED, customer=customer_id, reason=error)
             return Session.fetch_failed
-        messages = [Message(stored.number, stored.text) for stored in fetched.letters]
+        messages = [Message(stored.number, stored.text) for stored in fetched.messages]
         return lambda session: session.fetched(messages, fetched.state, is_weak=fetched.weakly)
 
     def claim(self, customer_id: str, effect: Claim) -> Step:
@@ -43,7 +43,7 @@ class MailboxCalls:
 
     def release(self, customer_id: str, effect: Release) -> Step:
         try:
-            self._store.leave(customer_id, waiting=effect.waiting)
+            self._store.release(customer_id, waiting=effect.waiting)
         except StoreError as error:
             log.error(events.RELEASE_FAILED, customer=customer_id, reason=error)
             return lambda session: session.release_failed(effect)

@@ -64,7 +64,7 @@ class FetchResult:
     """What may be sent now. `held`: another instance still waits for acknowledgements of this customer, ask again later.
     `elsewhere`: another instance has the customer, `weakly` if its claim was."""
 
-    letters: Sequence[StoredMessage] = ()
+    messages: Sequence[StoredMessage] = ()
     state: Literal["ours", "held", "elsewhere"] = "ours"
     weakly: bool = False
 
@@ -168,7 +168,7 @@ class Store(Protocol):
     def remove(self, removals: Sequence[Removal]) -> None:
         """These messages are done."""
 
-    def leave(self, customer_id: str, *, waiting: bool) -> None:
+    def release(self, customer_id: str, *, waiting: bool) -> None:
         """This instance has no socket of the customer any more; `waiting` as long as acknowledgements may still come."""
 
     def clear(self, customer_id: str, *, seconds_ago: float = 0.0) -> int:

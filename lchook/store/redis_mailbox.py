@@ -49,8 +49,8 @@ class RedisMailbox(RedisConnection):
     def remove(self, removals: Sequence[Removal]) -> None:
         self._run_all(*(("remove", removal.customer_id, int(removal.last), *removal.numbers) for removal in removals))
 
-    def leave(self, customer_id: str, *, waiting: bool) -> None:
-        self._run("leave", customer_id, int(waiting))
+    def release(self, customer_id: str, *, waiting: bool) -> None:
+        self._run("release", customer_id, int(waiting))
 
     def clear(self, customer_id: str, *, seconds_ago: float = 0.0) -> int:
         return int(self._run("clear", customer_id, int(seconds_ago * 1000)))

@@ -89,7 +89,7 @@ class SqliteMailbox(SqliteFile):
         if rows:
             self._run(lambda db: db.executemany("DELETE FROM letters WHERE number = ?", rows))
 
-    def leave(self, customer_id: str, *, waiting: bool) -> None:
+    def release(self, customer_id: str, *, waiting: bool) -> None:
         """There is only this instance."""
 
     def clear(self, customer_id: str, *, seconds_ago: float = 0.0) -> int:

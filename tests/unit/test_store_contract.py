@@ -14,7 +14,7 @@ from tests.unit.conftest import Clock, CreateStore
 
 
 def texts(store: Store, customer_id: str = "c", *, after: int = 0, limit: int = 100) -> list[str]:
-    return [message.text for message in store.fetch(customer_id, after, limit).letters]
+    return [message.text for message in store.fetch(customer_id, after, limit).messages]
 
 
 def put(store: Store, *texts_: str, customer_id: str = "c") -> None:
@@ -33,7 +33,7 @@ def test_messages_come_back_in_the_order_in_which_they_were_put(store: Store) ->
 
 def test_messages_stay_until_they_are_removed(store: Store) -> None:
     put(store, "1", "2", "3")
-    first, second, third = store.fetch("c", 0, 100).letters
+    first, second, third = store.fetch("c", 0, 100).messages
     assert first.number < second.number < third.number
 
     store.remove([Removal("c", [first.number, third.number], last=False)])
@@ -44,7 +44,7 @@ def test_messages_stay_until_they_are_removed(store: Store) -> None:
 
 def test_messages_are_fetched_from_a_number_on_and_some_at_a_time(store: Store) -> None:
     put(store, "1", "2", "3", "4")
-    messages = store.fetch("c", 0, 100).letters
+    messages = store.fetch("c", 0, 100).messages
 
     assert texts(store, after=messages[1].number) == ["3", "4"]
     assert texts(store, limit=3) == ["1", "2", "3"]
@@ -52,7 +52,7 @@ def test_messages_are_fetched_from_a_number_on_and_some_at_a_time(store: Store) 
 
 def test_a_repeat_is_not_kept_though_the_message_is_gone(store: Store) -> None:
     assert store.put("c", "1", "same").kept
-    store.remove([Removal("c", [store.fetch("c", 0, 1).letters[0].number], last=True)])
+    store.remove([Removal("c", [store.fetch("c", 0, 1).messages[0].number], last=True)])
 
     assert not store.put("c", "1", "same").kept
     assert store.put("c", "2", "another").kept
@@ -108,7 +108,7 @@ def test_messages_whose_time_is_over_are_neither_fetched_nor_kept(create_store: 
 
 def test_numbers_grow_even_when_everything_was_removed(store: Store) -> None:
     put(store, "1")
-    (before,) = store.fetch("c", 0, 1).letters
+    (before,) = store.fetch("c", 0, 1).messages
     store.clear("c")
     put(store, "2")
 

@@ -48,7 +48,7 @@ def message(key: str) -> list[Submission]:
 
 
 def texts(store: RedisStore) -> list[str]:
-    return [message.text for message in store.fetch("c", 0, 100).letters]
+    return [message.text for message in store.fetch("c", 0, 100).messages]
 
 
 # Mailboxes
@@ -59,7 +59,7 @@ def test_the_instance_to_which_the_customer_came_last_delivers(create_redis: Cre
     first.claim("c", seconds_ago=0)
     first.put("c", "1", None)
     assert texts(first) == ["1"]
-    first.remove([Removal("c", [first.fetch("c", 0, 1).letters[0].number], last=True)])
+    first.remove([Removal("c", [first.fetch("c", 0, 1).messages[0].number], last=True)])
     second.enqueue("c", message("1"), take=True)
 
     assert not first.put("c", "2", None).here
@@ -105,7 +105,7 @@ def test_messages_on_their_way_elsewhere_are_waited_for(create_redis: Create) ->
     first, second = create_redis(), create_redis()
     first.claim("c", seconds_ago=0)
     first.put("c", "1", None)
-    (message,) = first.fetch("c", 0, 100).letters
+    (message,) = first.fetch("c", 0, 100).messages
     second.claim("c", seconds_ago=0)
     second.put("c", "2", None)
     assert second.fetch("c", 0, 100).state == "held"
@@ -133,7 +133,7 @@ def test_an_instance_that_lets_go_leaves_the_messages_to_the_next(create_redis: 
     first.claim("c", seconds_ago=0)
     first.put("c", "1", None)
     first.fetch("c", 0, 100)
-    first.leave("c", waiting=False)
+    first.release("c", waiting=False)
     second.claim("c", seconds_ago=0)
 
     assert texts(second) == ["1"]
@@ -249,7 +249,7 @@ def test_an_instance_that_ended_regularly_is_not_alive_again_for_its_last_words(
     ended = create_redis()
     ended.claim("c", seconds_ago=0)
     ended.close()
-    ended.leave("c", waiting=False)
+    ended.release("c", waiting=False)
 
     with client(redis_server) as redis_client:
         assert not redis_client.exists(f"{redis_prefix}alive:{ended._instance}")
@@ -260,12 +260,12 @@ def test_a_redis_that_was_emptied_numbers_messages_on(
 ) -> None:
     store = create_redis()
     store.put("c", "before", None)
-    (before,) = store.fetch("c", 0, 1).letters
+    (before,) = store.fetch("c", 0, 1).messages
     with client(redis_server) as redis_client:
         redis_client.delete(*redis_client.keys(f"{redis_prefix}*"))
     store.put("c", "after", None)
 
-    assert [message.text for message in store.fetch("c", before.number, 100).letters] == ["after"]
+    assert [message.text for message in store.fetch("c", before.number, 100).messages] == ["after"]
 
 
 def test_a_webhook_is_remembered_for_minutes_and_a_clients_message_for_a_day(

@@ -50,7 +50,7 @@ def create(path: Path, clock: Clock) -> Iterator[Create]:
 
 
 def texts(store: SqliteStore) -> list[str]:
-    return [message.text for message in store.fetch("c", 0, 100).letters]
+    return [message.text for message in store.fetch("c", 0, 100).messages]
 
 
 def test_the_folder_is_made_and_messages_survive_a_process_that_never_closed(create: Create) -> None:
@@ -101,11 +101,11 @@ def test_a_file_that_takes_the_place_of_a_deleted_one_does_not_number_its_messag
     store = create()
     for _ in range(50):
         store.put("c", "before", None)
-    last = store.fetch("c", 0, 100).letters[-1].number
+    last = store.fetch("c", 0, 100).messages[-1].number
     path.unlink()
     store.put("c", "after", None)
 
-    assert [message.text for message in store.fetch("c", last, 100).letters] == ["after"]
+    assert [message.text for message in store.fetch("c", last, 100).messages] == ["after"]
 
 
 def test_a_file_of_another_version_is_refused_and_not_touched(create: Create, path: Path) -> None:
@@ -207,7 +207,7 @@ def test_it_tells_a_messages_number_and_which_waits_before_it(tmp_path: Path) ->
     second = store.put("c", "3", None)
     third = store.put("c", "4", None)
 
-    assert [message.number for message in store.fetch("c", 0, 10).letters] == [second.number, third.number]
+    assert [message.number for message in store.fetch("c", 0, 10).messages] == [second.number, third.number]
     assert (first.before, second.before, third.before) == (0, first.number, second.number)
     assert third.dropped == 1
     store.remove([Removal("c", [second.number, third.number], last=True)])
@@ -231,9 +231,9 @@ def test_a_file_of_format_1_is_migrated_in_place(create: Create, path: Path, clo
     old_file(path, with_index=with_index)
     clock.now = 1_790_000_020.0
     store = create()
-    messages = store.fetch("kim", 0, 100).letters
+    messages = store.fetch("kim", 0, 100).messages
     assert [message.text[-13:] for message in messages] == [f'["letter {number}"]}}' for number in range(3)]
-    assert store.fetch('ümläut "quoted"', 0, 100).letters[0].text == '{"type":"text","text":["Gr\\u00fc\\u00dfe"]}'
+    assert store.fetch('ümläut "quoted"', 0, 100).messages[0].text == '{"type":"text","text":["Gr\\u00fc\\u00dfe"]}'
     assert not store.put("kim", "again", "fingerprint 1").kept
     assert store.put("kim", "new", "new").number > messages[-1].number
     answers = store.enqueue(

@@ -134,7 +134,7 @@ class Flow:
             self._acks[sid, number]()
 
     def waiting(self, customer_id: str = "c") -> list[int]:
-        return [json.loads(message.text)["n"] for message in self.store.fetch(customer_id, 0, 1000).letters]
+        return [json.loads(message.text)["n"] for message in self.store.fetch(customer_id, 0, 1000).messages]
 
     def pass_time(self, seconds: float, *, answering: tuple[str, ...] = ()) -> None:
         """Time passes, these sockets answer a ping a moment before its end, and the clock ticks."""
