@@ -113,7 +113,7 @@ class AgentFiles:
                 if data is not None:
                     self._enqueue(Pending(**json.loads(data)))
             except (FilesError, ValueError, TypeError) as error:
-                log.warning(events.FILES_STORE_FAILED, file=key, reason=error)
+                log.error(events.FILES_STORE_FAILED, file=key, reason=error)
 
     def open(self, key: str, source: str) -> Found | Pending | None:
         """The file; or where it was, if it cannot be had; `None` where there never was one.
@@ -136,7 +136,7 @@ class AgentFiles:
         except FilesError as error:
             if pending is None:
                 raise
-            log.warning(events.FILES_STORE_FAILED, file=key, reason=error)
+            log.error(events.FILES_STORE_FAILED, file=key, reason=error)
             return pending
         return found or pending
 
@@ -232,4 +232,4 @@ class AgentFiles:
             self._store.settle(pending.key)
         except FilesError as error:
             # It is looked at again when what is left is swept up, and goes when its time is over.
-            log.warning(events.FILES_STORE_FAILED, file=pending.key, reason=error)
+            log.error(events.FILES_STORE_FAILED, file=pending.key, reason=error)

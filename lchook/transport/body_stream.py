@@ -7,8 +7,7 @@ from typing import Any
 
 from lchook.transport.request_parser import BadRequestError
 
-# A body may be as slow as that, after a grace for its beginning. Slower ones would hold their place for hours.
-_GRACE_SECONDS = 30.0
+# A body may be as slow as that, besides the time that any body has. Slower ones would hold their place for hours.
 _MIN_BYTES_A_SECOND = 8_000
 
 
@@ -35,7 +34,8 @@ class BodyStream:
         handler, reader = self._handler, self._handler.rfile
         if reader.has_all or reader.closed:
             return b""
-        handler.deadline = self._started + _GRACE_SECONDS + self._received / _MIN_BYTES_A_SECOND
+        grace_seconds = handler.options.timeouts.body_seconds
+        handler.deadline = self._started + grace_seconds + self._received / _MIN_BYTES_A_SECOND
         try:
             if self._before:
                 before, self._before = self._before, b""

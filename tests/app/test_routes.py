@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,12 @@ ROUTES = {
     ("GET", "/metrics"): "METRICS_TOKEN, if that is set",
 }
 
+# With FILES_URL. Who has a link may have the file: DMS fetches without a login.
+FILE_ROUTES = {
+    ("PUT", "/files/<customer>/<file>"): "an upload's grant",
+    ("GET", "/files/<customer>/<file>/<name>"): "public",
+}
+
 
 def test_every_route_declares_how_it_is_authenticated(app: Flask) -> None:
     found = {
@@ -28,6 +35,20 @@ def test_every_route_declares_how_it_is_authenticated(app: Flask) -> None:
     }
 
     assert found == set(ROUTES)
+
+
+def test_so_do_the_routes_of_files(create_hook: CreateHook, tmp_path: Path) -> None:
+    app = create_hook(files_url=f"file://{tmp_path}", public_url="http://x").app
+    found = {
+        (method, rule.rule) for rule in app.url_map.iter_rules() for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+
+    assert found == {*ROUTES, *FILE_ROUTES}
+    key = f"{'a' * 16}/9999999999-c-{'a' * 26}"
+    assert (
+        app.test_client().put(f"/files/{key}", data=b"x", headers={"Authorization": f"Bearer {mint()}"}).status_code == 403
+    )
+    assert app.test_client().get(f"/files/{key}/x").status_code == 404
 
 
 @pytest.mark.parametrize(("method", "path", "authentication"), [(*route, how) for route, how in ROUTES.items()])

@@ -28,6 +28,17 @@ def test_three_variables_are_enough() -> None:
     assert settings.jwt_ttl_seconds == 300
 
 
+def test_files_need_an_address_of_their_own() -> None:
+    assert set(problems_of(FILES_URL="file:")) == {"PUBLIC_URL"}
+    secret = "s3://key:sec-ret@bucket/prefix?region=eu-west-1&endpoint=https://minio.example.com"
+    settings = load(
+        {**REQUIRED, "FILES_URL": secret, "PUBLIC_URL": "https://hook.example.com/", "CLAMD_URL": "unix:///run/clamd.ctl"},
+        dotenv=None,
+    )
+    assert settings.public_url == "https://hook.example.com"
+    assert "sec-ret" not in repr(settings)
+
+
 def test_every_missing_variable_is_named_in_one_message() -> None:
     with pytest.raises(SettingsError) as caught:
         load({}, dotenv=None)
@@ -55,6 +66,19 @@ def test_missing_and_wrong_variables_are_named_together() -> None:
         ("DMS_URL", "https://dms.example.com/\nX-Evil: 1"),
         ("JWT_ISSUER", "conn\r\nX-Evil: 1"),
         ("JWT_ISSUER", "caf\u00e9"),
+        ("FILES_URL", "ftp://files"),
+        ("FILES_URL", "file://host/path"),
+        ("FILES_URL", "file:///"),
+        ("FILES_URL", "s3:///prefix"),
+        ("FILES_URL", "s3://bucket/prefix?regoin=x"),
+        ("PUBLIC_URL", "hook.example.com"),
+        ("PUBLIC_URL", "https://hook.example.com/?x=y"),
+        ("PUBLIC_URL", "https://user@hook.example.com"),
+        ("ATTACHMENT_HOSTS", "*"),
+        ("ATTACHMENT_HOSTS", "files.example.com, 10.0.0.1"),
+        ("CLAMD_URL", "http://127.0.0.1:3310"),
+        ("CLAMD_URL", "tcp://127.0.0.1:many"),
+        ("CLAMD_URL", "tcp:///run/clamd.ctl"),
         ("ALLOWED_ORIGIN", "chat.example.com"),
         ("ALLOWED_ORIGIN", "https://chat.example.com/path"),
         ("ALLOWED_ORIGIN", "https://*.example.com"),
