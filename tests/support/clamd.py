@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import socket
 import struct
 import subprocess
@@ -54,10 +53,6 @@ def stand_in() -> Iterator[StandIn]:
     with peer(it.serve) as address:
         it.url = f"tcp://{address}"
         yield it
-
-
-def real_clamd() -> str | None:
-    return shutil.which("clamd") or (path if os.path.exists(path := "/usr/sbin/clamd") else None)
 
 
 @contextmanager

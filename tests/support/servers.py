@@ -91,6 +91,10 @@ class Server:
         return os.pread(self._output.fileno(), length, 0).decode("utf-8", "replace")
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def is_running(self) -> bool:
         return self._process.poll() is None
 

@@ -17,6 +17,7 @@ _PROGRAMS = {
     # Where Debian has it, an ordinary user's PATH does not lead.
     "nginx": ("nginx", "/usr/sbin/nginx"),
     "promtool": ("promtool",),
+    "clamd": ("clamd", "/usr/sbin/clamd"),
 }
 
 

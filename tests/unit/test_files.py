@@ -20,11 +20,12 @@ from lchook.files import download as download_module
 from lchook.files.download import DownloadError, Downloads
 from lchook.files.files import Files
 from lchook.files.scanner import Clamd, ScannerError
-from tests.support.clamd import EICAR, StandIn, real_clamd, running_clamd, stand_in
+from tests.support.clamd import EICAR, StandIn, running_clamd, stand_in
 from tests.support.http_answers import answering
 from tests.support.jwts import ISSUER, SECRET
 from tests.support.peers import peer, read_request
 from tests.support.s3_server import S3Server, running_s3
+from tests.support.tools import needs
 from tests.unit.conftest import Clock
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(5000)
@@ -326,10 +327,7 @@ def test_a_scanner_that_is_away_lets_nothing_through(create: Create, tmp_path: P
 
 
 def test_the_real_daemon_finds_the_test_virus(create: Create) -> None:
-    program = real_clamd()
-    if program is None:
-        pytest.skip("clamd is not installed")
-    with running_clamd(program) as url:
+    with running_clamd(needs("clamd")) as url:
         files = create(clamd_url=url)
         assert upload(files, EICAR)[1] == 422
         assert upload(files)[1] == 201
