@@ -23,11 +23,12 @@ from tests.support.hooks import Hook, running_hook
 from tests.support.servers import gunicorn_command
 
 _FILE_BYTES = 10_000_000
+_PIECE_BYTES = 64 * 1024
 _EVERY_SECONDS = 0.02
 _CONTENT = b"\x89PNG\r\n\x1a\n" + bytes(_FILE_BYTES - 8)
 
 
-def upload(grant: dict[str, Any]) -> int:
+def upload(grant: dict[str, Any], bytes_a_second: float) -> int:
     """Send one file; returns the answer's status."""
     host, _, path = grant["url"].removeprefix("http://").partition("/")
     address, _, port = host.partition(":")
@@ -35,11 +36,15 @@ def upload(grant: dict[str, Any]) -> int:
     head += [f"{name}: {value}" for name, value in grant["headers"].items()]
     with socket.create_connection((address, int(port)), timeout=120) as connection:
         connection.sendall("\r\n".join(head).encode() + b"\r\n\r\n")
-        connection.sendall(_CONTENT)
+        started = time.perf_counter()
+        for at in range(0, _FILE_BYTES, _PIECE_BYTES):
+            connection.sendall(_CONTENT[at : at + _PIECE_BYTES])
+            if bytes_a_second:
+                time.sleep(max(0.0, started + at / bytes_a_second - time.perf_counter()))
         return int(connection.recv(1000).split(b" ")[1])
 
 
-def upload_all(grants: list[dict[str, Any]], at_once: int, done: Any) -> None:
+def upload_all(grants: list[dict[str, Any]], at_once: int, bytes_a_second: float, done: Any) -> None:
     lock, statuses = threading.Lock(), []
 
     def work() -> None:
@@ -48,7 +53,7 @@ def upload_all(grants: list[dict[str, Any]], at_once: int, done: Any) -> None:
                 if not grants:
                     return
                 grant = grants.pop()
-            statuses.append(upload(grant))
+            statuses.append(upload(grant, bytes_a_second / at_once))
 
     threads = [threading.Thread(target=work) for _ in range(at_once)]
     for thread in threads:
@@ -90,7 +95,7 @@ class Bystander:
         return f"p50 {cuts[49] * 1000:.1f} ms, p99 {cuts[98] * 1000:.1f} ms, {len(self.seconds)} messages"
 
 
-def measure(hook: Hook, pid: int, *, total_bytes: int, at_once: int) -> None:
+def measure(hook: Hook, pid: int, *, total_bytes: int, at_once: int, bytes_a_second: float) -> None:
     count = total_bytes // _FILE_BYTES
     with hook.connect() as client, hook.connect() as asking:
         client.say("bystander")
@@ -103,7 +108,9 @@ def measure(hook: Hook, pid: int, *, total_bytes: int, at_once: int) -> None:
             grants.append(asking.call("fileRequest", asked)["upload"])
         before = most = memory_mb(pid)
         done: Any = multiprocessing.get_context("spawn").Queue()
-        sender = multiprocessing.get_context("spawn").Process(target=upload_all, args=(grants, at_once, done))
+        sender = multiprocessing.get_context("spawn").Process(
+            target=upload_all, args=(grants, at_once, bytes_a_second, done)
+        )
         started = time.perf_counter()
         sender.start()
         with Bystander(client) as beside:
@@ -122,12 +129,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mb", type=int, default=1000, help="how much is uploaded in all")
     parser.add_argument("--at-once", type=int, default=20)
+    parser.add_argument("--mb-a-second", type=float, default=100, help="of all together, a gigabit's worth; 0 for no limit")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="lch-files-") as name:
         settings = {"FILES_URL": f"file://{Path(name)}", "PUBLIC_URL": "http://127.0.0.1:{port}", "LOG_LEVEL": "warning"}
         unbounded = {"SOCKET_RATE": "0", "CUSTOMER_RATE": "0", "FILE_RATE": "0"}
         with running_hook(gunicorn_command, **settings, **unbounded) as hook:
-            measure(hook, hook.server.pid, total_bytes=options.mb * 1_000_000, at_once=options.at_once)
+            measure(
+                hook,
+                hook.server.pid,
+                total_bytes=options.mb * 1_000_000,
+                at_once=options.at_once,
+                bytes_a_second=options.mb_a_second * 1e6,
+            )
 
 
 if __name__ == "__main__":

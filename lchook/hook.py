@@ -46,7 +46,7 @@ from lchook.web.origins import Origins
 # For how long a message that came in waits for a store that fails. Its sender sees no outcome meanwhile.
 _STORE_PATIENCE_SECONDS = 30.0
 # For disks and buckets that keep one waiting.
-_FILE_THREADS = 12
+_FILE_THREADS = 6
 
 
 @dataclass(frozen=True)
