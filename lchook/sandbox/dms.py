@@ -65,7 +65,7 @@ class SandboxDms:
         # The blueprint tells it its address when it is first asked.
         self.files = FileStorage(clock=clock)
         self.attachments = Attachments(self.wire)
-        self._fetches = fetches
+        self.fetches = fetches
         self._clock = clock
         self._tokens = DmsTokens(issuer=issuer, secret=secret, clock=clock)
         self._script = Script() if scripted else None
@@ -224,7 +224,7 @@ class SandboxDms:
         self._inbox.answered(received, None if answer.broken else answer.status)
         if received.status == 200:
             # Before the answer goes out: after it, this customer's next message could overtake.
-            if self._fetches and received.body.get("attachments"):
+            if self.fetches and received.body.get("attachments"):
                 self.attachments.fetch(received.body, lambda: self._let_script_answer(received.body))
             else:
                 self._let_script_answer(received.body)

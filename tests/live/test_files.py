@@ -124,6 +124,7 @@ def put_slowly(answer: dict[str, Any], sent: bytes, promised: int) -> socket.soc
 
 
 def test_what_a_customer_sends_is_fetched_by_dms(hook: Hook, client: PythonClient, customer: str) -> None:
+    hook.dms.fetches = True
     answer = ask(client, customer, PNG, "holiday photo.png")
     stored = put(answer, PNG)
     sent = client.say(customer, "See this", attachments=[answer["attachment"]])
@@ -131,6 +132,10 @@ def test_what_a_customer_sends_is_fetched_by_dms(hook: Hook, client: PythonClien
     assert (stored.status_code, sent["status"]) == (201, "sent")
     assert stored.headers["Access-Control-Allow-Origin"] == ORIGIN
     (body,) = hook.dms.wait_for(lambda body: body.get("attachments") and body["customer_id"] == customer)
+    by_dms = wait_until(
+        lambda: [one for one in hook.dms.attachments.fetched if one.customer_id == customer], "DMS to fetch it"
+    )
+    assert (by_dms[0].status, by_dms[0].content_type, by_dms[0].size) == (200, "image/png", len(PNG))
     # Without a cookie, and from nowhere near the site.
     fetched = requests.get(body["attachments"][0]["url"], timeout=10)
     assert (fetched.status_code, fetched.content) == (200, PNG)
@@ -312,6 +317,7 @@ def test_kill_9_leaves_no_link_to_nothing(tmp_path: Path, customer: str) -> None
                 half = put_slowly(upload, PNG[:100], len(PNG))
                 wait_until(lambda: list((tmp_path / "files" / ".incoming").glob("*.part")), "an upload under way")
             assert hook.webhook(customer, attachments=[{"url": original}]).status_code == 200
+            wait_until(lambda: agents.asked == ["/slow.png"], "the first process to ask for it")
             hook.server.kill()
             half.close()
         agents.open.set()
