@@ -74,6 +74,7 @@ def test_where_all_is_well_it_says_so_and_ends_with_0(own_hook: Hook) -> None:
         "clock": ["ok"],
         "probe": ["ok"],
         "store": ["warning"],
+        "files": ["skipped"],
         "port": ["ok"],
         "webhook": ["ok"],
         "signature": ["ok", "ok"],

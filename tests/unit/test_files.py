@@ -15,6 +15,7 @@ from config import Settings
 from lchook.core.fetch_rules import AttachmentHosts
 from lchook.core.messages import MessageToCustomer
 from lchook.core.stored_files import PENDING
+from lchook.doctor.files import examine_files
 from lchook.files import FilesError
 from lchook.files import download as download_module
 from lchook.files.download import DownloadError, Downloads
@@ -458,3 +459,21 @@ def test_a_name_that_leads_inside_is_not_asked(inside: str) -> None:
     with pytest.raises(DownloadError, match="not public") as raised:
         downloads.download("https://files.example.com/", lambda piece: None)
     assert raised.value.is_final
+
+
+# The doctor
+
+
+def test_the_doctor_tries_place_scanner_and_address(tmp_path: Path, clamd: StandIn) -> None:
+    usual = {"dms_url": "http://x/", "jwt_issuer": ISSUER, "jwt_secret": SECRET, "files_url": f"file://{tmp_path}/files"}
+    with peer(answering(ok(b"LCH's webhook is here. DMS reaches it by POST.\n"))) as address:
+        well = Settings(**usual, public_url=f"http://{address}", clamd_url=clamd.url, attachment_hosts=("x.example",))  # type: ignore[arg-type]
+        found = [(finding.check, finding.status) for finding in examine_files(well, folder=tmp_path)]
+    assert found == [("files", "ok"), ("scanner", "ok"), ("public url", "warning")]
+    assert not list((tmp_path / "files").glob("*/*"))
+
+    (tmp_path / "files").rmdir()
+    (tmp_path / "files").write_text("no folder")
+    ill = Settings(**usual, public_url="http://127.0.0.1:9", clamd_url="tcp://127.0.0.1:9")  # type: ignore[arg-type]
+    found = [(finding.check, finding.status) for finding in examine_files(ill, folder=tmp_path)]
+    assert found == [("files", "problem"), ("scanner", "problem"), ("public url", "problem"), ("files", "warning")]
