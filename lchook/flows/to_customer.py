@@ -95,7 +95,7 @@ class ToCustomer:
     # Connections
 
     def spoke(self, customer_id: str, connection: str, *, claim: bool = False) -> None:
-        """The customer speaks on this connection: they are reached on it from now on. `deliver_pending` sends what waits.
+        """The customer speaks on this connection: they are reached on it from now on. `heard` sends what waits.
 
         :param claim: the store does not hear of it with what they say, as of a typing indicator.
         """
@@ -118,6 +118,10 @@ class ToCustomer:
             return session.resumed(connection, now, spoke_at=spoke_at, is_older=self._is_older(session, connection))
 
         self._attach(customer_id, connection, step)
+
+    def heard(self, customer_id: str) -> None:
+        """The store has heard that the customer speaks: send what waits for them, if they came from elsewhere."""
+        self._sessions.input(customer_id, lambda session: session.calls.heard())
 
     def deliver_pending(self, customer_id: str) -> None:
         """Send what waits for the customer, if they are here."""
@@ -178,18 +182,15 @@ class ToCustomer:
 
     def send_transient(self, customer_id: str, payload: dict[str, Any]) -> bool:
         """Send a payload that is not stored, if the customer is here; tells whether they are."""
-        session = self._sessions.get(customer_id)
-        connection = session.connection if session is not None else None
+        connection = self._sessions.connection(customer_id)
         if connection is None:
             return False
-        text = json.dumps(payload, separators=(",", ":"))
-        self._deliveries.send(Delivery(customer_id, 0, connection), Message(0, text, payload))
+        self._deliveries.send(Delivery(customer_id, 0, connection), Message(0, compact_json(payload), payload))
         return True
 
     def send_status(self, customer_id: str, payload: dict[str, Any]) -> bool:
         """Send a `messageStatus`, if the customer is here; tells whether they are. Nobody acknowledges it."""
-        session = self._sessions.get(customer_id)
-        connection = session.connection if session is not None else None
+        connection = self._sessions.connection(customer_id)
         if connection is None:
             return False
         self._connections.send_event(connection, "messageStatus", payload)
