@@ -71,7 +71,6 @@ class SqliteOutbox(SqliteFile):
                     queued = self._insert(db, customer_id, submission, now, is_first=count == 0, take=take)
                     answer, count, alone = Stored("queued"), count + 1, queued if count == 0 else None
                 answers.append(answer)
-            # The usual case: there is nobody else's message, and nothing to look up.
             taken = Taken(alone) if take and alone is not None else self._take(db, customer_id, now) if take else Taken()
             # Those that another process has kept are seen when the customer connects.
             return Enqueued(answers, taken, self._statuses(db, customer_id, now) if self._kept_statuses else ())
