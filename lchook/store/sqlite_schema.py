@@ -35,7 +35,7 @@ CREATE TABLE statuses (number INTEGER PRIMARY KEY, customer TEXT NOT NULL, at RE
 CREATE INDEX statuses_of_customer ON statuses (customer);
 """
 # conversation: what both sides said. `number` grows within a customer's, with the time in microseconds, and so does
-# `changed`, given when `outcome` comes. `ordinal` counts a customer's entries: to keep so many costs the same however many they
+# `changed`, given when `outcome` comes. `ordinal` counts a customer's entries: to keep so many costs the same however many there
 # are. `letter`: its number among the letters, if DMS said it; `outbox`: its number there, as long as it waits.
 _FORMAT_3 = """
 CREATE TABLE conversation (
