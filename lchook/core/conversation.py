@@ -22,7 +22,7 @@ class Entry:
     """What one side said. `at` is ISO 8601, in UTC; `text` is the payload, JSON in ASCII.
 
     `outcome` (the customer's only): JSON with the `status` and what `messageStatus` says beside it; empty while there is
-    none. `changed` is the number of the change that brought it. `letter` is the number that it has in the mailbox, 0 where
+    none. `changed` is the number of the change that brought it. `queued` is the number that it has in the mailbox, 0 where
     it does not wait there.
     """
 
@@ -32,7 +32,7 @@ class Entry:
     text: str
     outcome: str = ""
     changed: int = 0
-    letter: int = 0
+    queued: int = 0
 
 
 class Entries(NamedTuple):

@@ -40,8 +40,8 @@ class SentEntries(Delivery):
 class Read(NamedTuple):
     """Read the log after a number, with the changes of older entries after another. Answer: `read` or `read_failed`.
 
-    `joins`: whoever says that it has seen the log as far as `after` has joined. Letters that the log lacks go into it, and
-    those that it has seen are out of the mailbox.
+    `joins`: whoever says that it has seen the log as far as `after` has joined. Messages of the mailbox that the log lacks go
+    into it, and those that were seen are out of the mailbox.
     """
 
     after: int
@@ -69,8 +69,8 @@ class SendStatus(NamedTuple):
     entry: Entry
 
 
-class RemoveLetters(NamedTuple):
-    """Tell the store soon that what `letters_done` says then is out of the mailbox. Answer: `removed` or `remove_failed`."""
+class RemoveQueued(NamedTuple):
+    """Tell the store soon that what `queued_done` says then is out of the mailbox. Answer: `removed` or `remove_failed`."""
 
 
 class Unfollow(NamedTuple):
@@ -81,7 +81,7 @@ class RetryLater(NamedTuple):
     """Call `retry` after a while."""
 
 
-Effect = Read | SendPage | SendEntry | SendStatus | RemoveLetters | Unfollow | RetryLater
+Effect = Read | SendPage | SendEntry | SendStatus | RemoveQueued | Unfollow | RetryLater
 
 
 @dataclass(slots=True, eq=False)
@@ -119,7 +119,7 @@ class Feed:
     customer_id: str
     followers: dict[str, Follower] = field(default_factory=dict)
     # Acknowledged; the store has not confirmed yet that it removed them.
-    letters_done: set[int] = field(default_factory=set)
+    queued_done: set[int] = field(default_factory=set)
     _asked: _Asked | None = None
     # The store may believe that somebody follows here.
     _is_followed: bool = False
@@ -128,7 +128,7 @@ class Feed:
     @property
     def is_idle(self) -> bool:
         """Is there nothing to do here for the customer?"""
-        return not (self.followers or self.letters_done or self._asked or self._is_followed)
+        return not (self.followers or self.queued_done or self._asked or self._is_followed)
 
     def join(self, connection: str, after: int) -> list[Effect]:
         """A connection follows from now on; it has seen the conversation up to this number."""
@@ -151,11 +151,11 @@ class Feed:
         if follower is not None:
             follower.in_flight.pop(sent.number, None)
         # Others have been sent the same entries: only the first to say so matters.
-        letters = [entry.letter for entry in sent.entries if entry.letter]
+        queued = [entry.queued for entry in sent.entries if entry.queued]
         for entry in sent.entries:
-            entry.letter = 0
-        self.letters_done.update(letters)
-        return [*([RemoveLetters()] if letters else []), *self._next()]
+            entry.queued = 0
+        self.queued_done.update(queued)
+        return [*([RemoveQueued()] if queued else []), *self._next()]
 
     # The store's answers
 
@@ -190,9 +190,9 @@ class Feed:
                 self.followers[connection].is_behind = True
         return [RetryLater()]
 
-    def removed(self, letters: Sequence[int]) -> list[Effect]:
+    def removed(self, queued: Sequence[int]) -> list[Effect]:
         """These are out of the mailbox."""
-        self.letters_done.difference_update(letters)
+        self.queued_done.difference_update(queued)
         return []
 
     def remove_failed(self) -> list[Effect]:
@@ -201,7 +201,7 @@ class Feed:
 
     def retry(self) -> list[Effect]:
         """Some time has passed since a `RetryLater`."""
-        return [*([RemoveLetters()] if self.letters_done else []), *self._next()]
+        return [*([RemoveQueued()] if self.queued_done else []), *self._next()]
 
     # Decisions
 

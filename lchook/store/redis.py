@@ -16,15 +16,15 @@ import redis
 
 from lchook.core import events
 from lchook.logs import Log
-from lchook.store import Bell, StoreError
+from lchook.store import StoreError, StoreListener
 from lchook.store.redis_mailbox import RedisMailbox
 from lchook.store.redis_outbox import RedisOutbox
 
 log = Log(__name__)
 
 _SWEEP_SECONDS = 1.0
-# Each sweep rings this instance's own bell. Who does not hear it for so long listens at the wrong place.
-_DEAF_SECONDS = 5.0
+# Each sweep notifies this instance, too. Who does not hear it for so long listens at the wrong place.
+_UNHEARD_SECONDS = 5.0
 
 
 class RedisStore(RedisMailbox, RedisOutbox):
@@ -38,8 +38,8 @@ class RedisStore(RedisMailbox, RedisOutbox):
         self._missed = False
         self._closed = False
 
-    def open(self, bell: Bell, start_task: Callable[..., object]) -> None:
-        self._bell = bell
+    def open(self, listener: StoreListener, start_task: Callable[..., object]) -> None:
+        self._listener = listener
         try:
             self._run("stay_alive")
         except StoreError as error:
@@ -70,7 +70,7 @@ class RedisStore(RedisMailbox, RedisOutbox):
                         if message is not None:
                             heard_at = time.monotonic()
                             self._heard(message["data"])
-                        elif pool is not self._redis.connection_pool or time.monotonic() - heard_at > _DEAF_SECONDS:
+                        elif pool is not self._redis.connection_pool or time.monotonic() - heard_at > _UNHEARD_SECONDS:
                             self._missed = True
                             break
             except (redis.RedisError, OSError):
@@ -84,19 +84,19 @@ class RedisStore(RedisMailbox, RedisOutbox):
     def _heard(self, text: str) -> None:
         what, _, rest = text.partition(" ")
         if what == "due":
-            self._bell.due(rest)
+            self._listener.due(rest)
         elif what == "elsewhere":
-            self._bell.elsewhere(rest)
+            self._listener.elsewhere(rest)
         elif what == "news":
-            self._bell.news(rest)
+            self._listener.news(rest)
         elif what == "now":
             length, _, rest = rest.partition(" ")
             # The length counts bytes.
             both, size = rest.encode(), int(length)
-            self._bell.now(both[:size].decode(), both[size:].decode())
+            self._listener.now(both[:size].decode(), both[size:].decode())
 
     def _sweep(self) -> None:
-        """Once a second: show that this instance lives, and look for letters it was not told of."""
+        """Once a second: show that this instance lives, and look for messages it was not told of."""
         due, news = (f"{self._prefix}{what}:{self._instance}" for what in ("due", "news"))
         while not self._closed:
             try:
@@ -106,13 +106,13 @@ class RedisStore(RedisMailbox, RedisOutbox):
                 if self._away or self._missed:
                     self._away = self._missed = False
                     self._back_at = time.monotonic()
-                    self._bell.reconnected()
+                    self._listener.reconnected()
                 while customers := self._redis.spop(due, 100):
                     for customer_id in customers:
-                        self._bell.due(str(customer_id))
+                        self._listener.due(str(customer_id))
                 while customers := self._redis.spop(news, 100) if self._keeps_conversation else None:
                     for customer_id in customers:
-                        self._bell.news(str(customer_id))
+                        self._listener.news(str(customer_id))
             except (StoreError, redis.RedisError, OSError) as error:
                 self._tell_away(error)
             except Exception:

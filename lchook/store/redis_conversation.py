@@ -8,7 +8,7 @@ from typing import Any
 import redis
 
 from lchook.core.conversation import Entries, Entry
-from lchook.store import FOLLOW_SECONDS, PAGE_CHARACTERS, PAGE_ENTRIES, Bell, Forgotten, StoreError, iso_utc
+from lchook.store import FOLLOW_SECONDS, PAGE_CHARACTERS, PAGE_ENTRIES, Forgotten, StoreError, StoreListener, iso_utc
 from lchook.store.redis_connection import RedisConnection
 
 _EXPIRE_AT_ONCE = 100
@@ -26,7 +26,7 @@ class RedisConversation(RedisConnection):
         # What scripts that write the conversation want to know.
         self._conversation_bounds = (int(conversation_ttl_seconds * 1000), conversation_size)
         self._keeps_conversation = conversation_ttl_seconds > 0
-        self._bell = Bell.deaf()
+        self._listener = StoreListener.null()
 
     def read_conversation(self, customer_id: str, after: int, changed_after: int, *, joins: bool) -> Entries:
         ttl_milliseconds, size = self._conversation_bounds
@@ -38,12 +38,12 @@ class RedisConversation(RedisConnection):
         self._run("unfollow", customer_id)
 
     def forget(self, customer_id: str) -> Forgotten:
-        letters, outbox, statuses, entries = self._run("forget", customer_id)
+        mailbox, outbox, statuses, entries = self._run("forget", customer_id)
         try:
             outcomes = self._forget_outcomes(customer_id)
         except (redis.RedisError, OSError) as error:
             raise StoreError(f"Redis: {error}") from error
-        return Forgotten(letters, outbox, outcomes, statuses, entries)
+        return Forgotten(mailbox, outbox, outcomes, statuses, entries)
 
     def _run_and_tell(self, customer_id: str, script: str, *args: Any) -> Any:
         """Run what may add to the conversation."""
@@ -52,7 +52,7 @@ class RedisConversation(RedisConnection):
         finally:
             # Where it failed it may have been done all the same.
             if self._keeps_conversation:
-                self._bell.news(customer_id)
+                self._listener.news(customer_id)
 
     def _expire_entries(self) -> None:
         ttl_milliseconds, _ = self._conversation_bounds
@@ -78,6 +78,6 @@ def _customer_of(value: Any) -> Any:
 
 
 def _entry(parts: Any) -> Entry:
-    number, at_milliseconds, origin, letter, text, outcome, changed = parts
+    number, at_milliseconds, origin, queued, text, outcome, changed = parts
     at = iso_utc(int(at_milliseconds) / 1000)
-    return Entry(int(number), at, "customer" if origin == "c" else "dms", text, outcome, int(float(changed)), int(letter))
+    return Entry(int(number), at, "customer" if origin == "c" else "dms", text, outcome, int(float(changed)), int(queued))

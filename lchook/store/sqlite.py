@@ -7,7 +7,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 
-from lchook.store import Bell, Forgotten
+from lchook.store import Forgotten, StoreListener
 from lchook.store.sqlite_mailbox import SqliteMailbox
 from lchook.store.sqlite_outbox import SqliteOutbox
 
@@ -15,8 +15,8 @@ from lchook.store.sqlite_outbox import SqliteOutbox
 class SqliteStore(SqliteMailbox, SqliteOutbox):
     """See `lchook.store.Store`."""
 
-    def open(self, bell: Bell, start_task: Callable[..., object]) -> None:
-        self._bell = bell
+    def open(self, listener: StoreListener, start_task: Callable[..., object]) -> None:
+        self._listener = listener
         self._open()
 
     def close(self) -> None:
@@ -33,7 +33,7 @@ class SqliteStore(SqliteMailbox, SqliteOutbox):
     def expire(self) -> int:
         self._forget_outcomes()
         self._expire_entries()
-        return self._expire_letters()
+        return self._expire_messages()
 
     def forget(self, customer_id: str) -> Forgotten:
         def work(db: sqlite3.Connection) -> Forgotten:

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 from lchook.core.conversation import Entries, Entry
-from lchook.store import PAGE_CHARACTERS, PAGE_ENTRIES, Bell, iso_utc
+from lchook.store import PAGE_CHARACTERS, PAGE_ENTRIES, StoreListener, iso_utc
 from lchook.store.sqlite_file import SqliteFile
 
 _DROP_AT_ONCE = 1000
 _TRIM_AT_ONCE = 10
 _COLUMNS = (
-    "number, at, CASE WHEN letter IS NULL THEN 'customer' ELSE 'dms' END, payload, outcome, coalesce(changed, 0),"
-    " coalesce((SELECT letters.number FROM letters WHERE letters.number = letter), 0)"
+    "number, at, CASE WHEN queued IS NULL THEN 'customer' ELSE 'dms' END, payload, outcome, coalesce(changed, 0),"
+    " coalesce((SELECT letters.number FROM letters WHERE letters.number = queued), 0)"
 )
 
 
@@ -29,7 +29,7 @@ class SqliteConversation(SqliteFile):
         self._conversation_ttl_seconds = conversation_ttl_seconds
         self._conversation_size = conversation_size
         self._keeps_conversation = conversation_ttl_seconds > 0
-        self._bell = Bell.deaf()
+        self._listener = StoreListener.null()
 
     def read_conversation(self, customer_id: str, after: int, changed_after: int, *, joins: bool) -> Entries:
         now = self._clock()
@@ -70,7 +70,7 @@ class SqliteConversation(SqliteFile):
         finally:
             # Where it failed it may have been done all the same.
             if self._keeps_conversation:
-                self._bell.news(customer_id)
+                self._listener.news(customer_id)
 
     # Within a transaction
 
@@ -82,13 +82,13 @@ class SqliteConversation(SqliteFile):
         now: float,
         *,
         at: float,
-        letter: int | None = None,
+        queued: int | None = None,
         outbox: int | None = None,
     ) -> None:
         number, ordinal = self._next_number(db, customer_id, now)
         db.execute(
             "INSERT INTO conversation VALUES (?, ?, ?, ?, ?, ?, NULL, '', ?)",
-            (customer_id, number, ordinal, at, letter, outbox, text),
+            (customer_id, number, ordinal, at, queued, outbox, text),
         )
         if ordinal > self._conversation_size:
             db.execute(
@@ -117,18 +117,18 @@ class SqliteConversation(SqliteFile):
         )
 
     def _join(self, db: sqlite3.Connection, customer_id: str, after: int, now: float) -> None:
-        letters = "SELECT letter FROM conversation WHERE customer = ? AND letter IS NOT NULL"
+        queued = "SELECT queued FROM conversation WHERE customer = ? AND queued IS NOT NULL"
         if 0 < after <= self._next_number(db, customer_id, now)[0]:
             db.execute(
-                f"DELETE FROM letters WHERE customer = ? AND number IN ({letters} AND number <= ?)",  # noqa: S608
+                f"DELETE FROM letters WHERE customer = ? AND number IN ({queued} AND number <= ?)",  # noqa: S608
                 (customer_id, customer_id, after),
             )
         # They were put where no conversation was kept, or have waited for longer than it is kept.
         for number, at, text in db.execute(
-            f"SELECT number, at, text FROM letters WHERE customer = ? AND number NOT IN ({letters}) ORDER BY number",  # noqa: S608
+            f"SELECT number, at, text FROM letters WHERE customer = ? AND number NOT IN ({queued}) ORDER BY number",  # noqa: S608
             (customer_id, customer_id),
         ).fetchall():
-            self._append(db, customer_id, text, now, at=at, letter=number)
+            self._append(db, customer_id, text, now, at=at, queued=number)
 
     # What is forgotten
 
@@ -154,5 +154,5 @@ class SqliteConversation(SqliteFile):
 
 
 def _entry(row: Any) -> Entry:
-    number, at, origin, text, outcome, changed, letter = row
-    return Entry(number, iso_utc(at), origin, text, outcome, changed, letter)
+    number, at, origin, text, outcome, changed, queued = row
+    return Entry(number, iso_utc(at), origin, text, outcome, changed, queued)

@@ -36,13 +36,13 @@ _PATIENCE_SECONDS = 2.0
 # For how long SQLite waits for another process's lock, before others have their turn.
 _BUSY_SECONDS = 0.1
 # After checkpoints the write-ahead log is at most as large; larger, and somebody reads the file without an end.
-_MOST_WAL_BYTES = 64 * 1024 * 1024
+_MAX_WAL_BYTES = 64 * 1024 * 1024
 # With these the connection is as good as before.
 _PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL})
 
 
 def steady_time() -> Callable[[], float]:
-    """Seconds since 1970, from a clock that nobody sets: letters must not be out of date because the machine's was wrong."""
+    """Seconds since 1970, from a clock that nobody sets: messages must not expire because the machine's was wrong."""
     ahead = time.time() - time.monotonic()
     return lambda: time.monotonic() + ahead
 
@@ -192,7 +192,7 @@ class SqliteFile:
             # First of all: a file of another version stays as it is, to the byte.
             migrate(db, self._path, self._clock())
             db.execute("PRAGMA journal_mode = WAL")
-            db.execute(f"PRAGMA journal_size_limit = {_MOST_WAL_BYTES}")
+            db.execute(f"PRAGMA journal_size_limit = {_MAX_WAL_BYTES}")
             db.execute(f"PRAGMA synchronous = {self._synchronous}")
             if self._path is not None:
                 status = os.stat(self._path)
@@ -210,7 +210,7 @@ class SqliteFile:
     def _look_at_the_wal(self) -> None:
         with contextlib.suppress(OSError):
             size = os.stat(f"{self._path}-wal").st_size if self._path is not None else 0
-            if size > 2 * _MOST_WAL_BYTES:
+            if size > 2 * _MAX_WAL_BYTES:
                 self._remarks.append((log.warning, events.STORE_WAL_GROWS, {"mib": size // 2**20}))
 
     def _drop(self) -> None:

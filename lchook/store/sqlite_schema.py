@@ -35,11 +35,11 @@ CREATE TABLE statuses (number INTEGER PRIMARY KEY, customer TEXT NOT NULL, at RE
 CREATE INDEX statuses_of_customer ON statuses (customer);
 """
 # conversation: what both sides said. `number` grows within a customer's, with the time in microseconds, and so does
-# `changed`, given when `outcome` comes. `ordinal` counts a customer's entries: to keep so many costs the same however many there
-# are. `letter`: its number among the letters, if DMS said it; `outbox`: its number there, as long as it waits.
+# `changed`, given when `outcome` comes. `ordinal` counts a customer's entries: to keep so many costs the same however many
+# there are. `queued`: its number in the mailbox, if DMS said it; `outbox`: its number there, while it waits.
 _FORMAT_3 = """
 CREATE TABLE conversation (
-    customer TEXT NOT NULL, number INTEGER NOT NULL, ordinal INTEGER NOT NULL, at REAL NOT NULL, letter INTEGER,
+    customer TEXT NOT NULL, number INTEGER NOT NULL, ordinal INTEGER NOT NULL, at REAL NOT NULL, queued INTEGER,
     outbox INTEGER, changed INTEGER, outcome TEXT NOT NULL, payload TEXT NOT NULL
 );
 CREATE UNIQUE INDEX conversation_of_customer ON conversation (customer, number);
@@ -63,7 +63,7 @@ def migrate(db: sqlite3.Connection, path: Path | None, now: float) -> None:
     (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if version == 0 and tables == 0:
         _run(db, _FORMAT_1)
-        # A file that takes the place of one that was deleted must not number its letters as that one did.
+        # A file that takes the place of one that was deleted must not number its messages as that one did.
         db.execute("INSERT INTO sqlite_sequence VALUES ('letters', ?)", (time.time_ns() // 1000,))
     elif version not in (1, 2, FORMAT):
         db.execute("ROLLBACK")

@@ -15,7 +15,7 @@ import pytest
 
 from lchook.core.outbox_effects import Queued, Submission
 from lchook.core.outcomes import LOST_OUTCOME, UNKNOWN_OUTCOME, Outcome
-from lchook.store import KEEP_STATUS_SECONDS, REMEMBER_SECONDS, REMEMBER_SENT_SECONDS, Bell, Store, Taken
+from lchook.store import KEEP_STATUS_SECONDS, REMEMBER_SECONDS, REMEMBER_SENT_SECONDS, Store, StoreListener, Taken
 from lchook.store.redis import RedisStore
 from lchook.store.sqlite import SqliteStore
 from tests.support.redis_server import RedisServer
@@ -55,7 +55,7 @@ def instances(
         else:
             path = tmp_path / "lchook.sqlite3" if request.param == "file" else None
             made.append(SqliteStore(path, ttl_seconds=60, size=10, clock=clock, **bounds))
-            made[-1].open(Bell.deaf(), start_thread)
+            made[-1].open(StoreListener.null(), start_thread)
         store: Store = made[-1]
         return store
 
@@ -225,20 +225,20 @@ def test_there_are_bounds_for_a_customer_and_for_all(instances: Instances) -> No
 
 def test_the_backlog_and_the_age_of_messages_are_told(instances: Instances, clock: Clock) -> None:
     store = instances.create()
-    assert store.backlog() == (0, 0.0)
+    assert store.outbox_backlog() == (0, 0.0)
     enqueue(store, 1, 2)
     clock.now += 0.3
     time.sleep(0.3 if instances.kind == "redis" else 0)
     enqueue(store, 3, customer_id="d")
-    backlog = store.backlog()
+    backlog = store.outbox_backlog()
     assert backlog.messages == 3
     assert 0.25 < backlog.oldest_seconds < 5
     first = store.take("c").first
     assert first is not None
     assert 0.25 < first.age_seconds < 5
     assert posted(store) == [1, 2]
-    assert store.backlog().messages == 1
-    assert store.backlog().oldest_seconds < 0.25
+    assert store.outbox_backlog().messages == 1
+    assert store.outbox_backlog().oldest_seconds < 0.25
 
 
 # Statuses

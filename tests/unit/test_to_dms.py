@@ -18,7 +18,7 @@ from lchook.core.outcomes import EXPIRED_OUTCOME, UNKNOWN_OUTCOME, Outcome
 from lchook.dms.client import DmsAnswer, DmsError
 from lchook.flows.dms_posts import DmsPosts
 from lchook.flows.to_dms import ToDms
-from lchook.store import Bell, Store, StoreError
+from lchook.store import Store, StoreError, StoreListener
 from lchook.store.redis import RedisStore
 from lchook.store.sqlite import SqliteStore
 from tests.support.redis_server import RedisServer
@@ -147,7 +147,7 @@ class Flow:
 
 def memory(**bounds: int) -> SqliteStore:
     store = SqliteStore(None, ttl_seconds=60, size=10, **bounds)
-    store.open(Bell.deaf(), start_thread)
+    store.open(StoreListener.null(), start_thread)
     return store
 
 
@@ -328,7 +328,7 @@ def test_a_graceful_stop_finishes_what_is_posted_and_hands_over_what_waits(tmp_p
             after.dms.answer(customer_id)
         after.wait_for_posts(4)
         assert [number for customer, number in after.dms.posting if customer == "a"] == [2, 3, 4]
-        wait_until(lambda: after.store.backlog().messages == 0, "all of them")
+        wait_until(lambda: after.store.outbox_backlog().messages == 0, "all of them")
     # Their senders are gone, and told when they come back.
     statuses = [json.loads(text) for text in after.store.take_statuses("a")]
     assert [(status["message_id"], status["status"]) for status in statuses] == [(number, "sent") for number in (2, 3, 4)]
@@ -462,7 +462,7 @@ class FailingStore(SqliteStore):
 
     def __init__(self) -> None:
         super().__init__(None, ttl_seconds=60, size=10)
-        self.open(Bell.deaf(), start_thread)
+        self.open(StoreListener.null(), start_thread)
         self.failing: set[str] = set()
         self.does_it_all_the_same = False
 
@@ -574,7 +574,7 @@ def test_customers_whose_calls_stall_hold_up_nobody_else() -> None:
 
 def file(folder: Path) -> SqliteStore:
     store = SqliteStore(folder / "lchook.sqlite3", ttl_seconds=60, size=10)
-    store.open(Bell.deaf(), start_thread)
+    store.open(StoreListener.null(), start_thread)
     return store
 
 
@@ -615,7 +615,7 @@ class Instances:
         self.dms = Dms()
         self._server = server
         self._prefix = prefix
-        self.flows = [Flow(store=create_redis(bell=Bell.deaf()), dms=self.dms) for _ in range(2)]
+        self.flows = [Flow(store=create_redis(listener=StoreListener.null()), dms=self.dms) for _ in range(2)]
 
     def dies(self, flow: Flow) -> None:
         """Of this instance, others see no more sign of life."""

@@ -1,4 +1,4 @@
--- The conversation. An entry is "<number>:<at in ms>:<c or d>:<number among the letters or 0>:<payload>".
+-- The conversation. An entry is "<number>:<at in ms>:<c or d>:<number in the mailbox or 0>:<payload>".
 local function next_number(customer)
   local t = redis.call('TIME')
   local number = t[1] * 1000000 + t[2]
@@ -36,9 +36,9 @@ local function oldest_entry(customer)
   local first = redis.call('ZRANGE', p .. 'log:' .. customer, 0, 0, 'WITHSCORES')[2]
   if first then redis.call('ZADD', p .. 'log_oldest', first, customer) else redis.call('ZREM', p .. 'log_oldest', customer) end
 end
-local function append(customer, at, origin, letter, text, ttl, size)
+local function append(customer, at, origin, queued, text, ttl, size)
   local log, number = p .. 'log:' .. customer, next_number(customer)
-  redis.call('ZADD', log, number, number .. ':' .. string.format('%.0f', at) .. ':' .. origin .. ':' .. letter .. ':' .. text)
+  redis.call('ZADD', log, number, number .. ':' .. string.format('%.0f', at) .. ':' .. origin .. ':' .. queued .. ':' .. text)
   local surplus = redis.call('ZCARD', log) - size
   if surplus > 0 then drop_entries(customer, surplus - 1) end
   oldest_entry(customer)

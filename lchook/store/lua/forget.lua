@@ -1,4 +1,4 @@
--- customer → letters, messages to DMS, statuses, entries of the conversation
+-- customer → messages in the mailbox, messages to DMS, statuses, entries of the conversation
 --! needs common
 local customer, queue, counts = ARGV[3], p .. 'queue:' .. ARGV[3], {}
 for _, entry in ipairs(redis.call('LRANGE', queue, 0, -1)) do

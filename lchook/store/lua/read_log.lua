@@ -1,35 +1,35 @@
 -- customer, after, changed after, entries, characters, time to live in ms, '1' for one who joins, entries kept, s to be told news
--- → latest, '1' if there are more, entries, changes; of each: number, at in ms, c or d, letter or 0, payload, outcome, changed
+-- → latest, '1' if there are more, entries, changes; of each: number, at in ms, c or d, number in the mailbox or 0, payload, outcome, changed
 --! needs common log
 local customer, after, ttl, size = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[8]), tonumber(ARGV[10])
 local log, box, latest = p .. 'log:' .. customer, p .. 'box:' .. customer, next_number(customer)
 redis.call('SADD', p .. 'followers:' .. customer, me)
 redis.call('EXPIRE', p .. 'followers:' .. customer, ARGV[11])
 local function parts_of(entry) return string.match(entry, '^(%d+):(%d+):(%a):(%d+):(.*)$') end
-local function waits(letter) return letter ~= '0' and redis.call('ZCOUNT', box, letter, letter) > 0 end
+local function waits(queued) return queued ~= '0' and redis.call('ZCOUNT', box, queued, queued) > 0 end
 if ARGV[9] == '1' and redis.call('EXISTS', box) == 1 then
   local known = {}
   for _, entry in ipairs(redis.call('ZRANGE', log, 0, -1)) do
-    local number, _, _, letter = parts_of(entry)
-    known[letter] = true
+    local number, _, _, queued = parts_of(entry)
+    known[queued] = true
     -- Who joins has seen these.
-    if tonumber(number) <= after and after <= tonumber(latest) and letter ~= '0' then
-      redis.call('ZREMRANGEBYSCORE', box, letter, letter)
+    if tonumber(number) <= after and after <= tonumber(latest) and queued ~= '0' then
+      redis.call('ZREMRANGEBYSCORE', box, queued, queued)
     end
   end
   oldest(customer)
   -- They were put where no conversation was kept, or have waited for longer than it is kept.
-  local letters = redis.call('ZRANGE', box, 0, -1, 'WITHSCORES')
-  for i = 1, #letters, 2 do
-    local at, text = string.match(letters[i], '^(%d+):(.*)$')
-    if not known[letters[i + 1]] then append(customer, tonumber(at), 'd', letters[i + 1], text, ttl, size) end
+  local boxed = redis.call('ZRANGE', box, 0, -1, 'WITHSCORES')
+  for i = 1, #boxed, 2 do
+    local at, text = string.match(boxed[i], '^(%d+):(.*)$')
+    if not known[boxed[i + 1]] then append(customer, tonumber(at), 'd', boxed[i + 1], text, ttl, size) end
   end
 end
 local function shown(entry)
-  local number, at, origin, letter, text = parts_of(entry)
+  local number, at, origin, queued, text = parts_of(entry)
   local changed = redis.call('ZSCORE', p .. 'log_changes:' .. customer, number) or '0'
   local outcome = redis.call('HGET', p .. 'log_outcomes:' .. customer, number) or ''
-  return {number, at, origin, waits(letter) and letter or '0', text, outcome, changed}
+  return {number, at, origin, waits(queued) and queued or '0', text, outcome, changed}
 end
 local entries, changes, characters, more = {}, {}, 0, 0
 local changed = redis.call('ZRANGEBYSCORE', p .. 'log_changes:' .. customer, '(' .. ARGV[5], '+inf')
