@@ -40,8 +40,8 @@ class SentEntries(Delivery):
 class Read(NamedTuple):
     """Read the log after a number, with the changes of older entries after another. Answer: `read` or `read_failed`.
 
-    `joins`: whoever says that it has seen the log as far as `after` has joined. Messages of the mailbox that the log lacks go
-    into it, and those that were seen are out of the mailbox.
+    `joins`: whoever says that it has seen the log as far as `after` has joined. Messages of the mailbox that the log lacks
+    go into it, and those that were seen are out of the mailbox.
     """
 
     after: int
