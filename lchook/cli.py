@@ -1,4 +1,4 @@
-"""The commands of `flask --app wsgi …` besides flask's own: doctor, token, forget, sandbox. They only read options and print."""
+"""The commands of `flask --app wsgi …` besides flask's own: doctor, token, forget, sandbox. They read options and print."""
 
 from __future__ import annotations
 
