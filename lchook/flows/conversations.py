@@ -40,7 +40,7 @@ log = Log("lchook.flows.to_customer")
 _LOOK_SECONDS = FOLLOW_SECONDS / 3
 _MAX_TICK_SECONDS = 1.0
 # What is counted; docs/operations.md says what each means.
-EVENTS = ("opted_in", "refused", "pages", "entries", "acknowledged", "acknowledged_by_heartbeat", "read_failed")
+EVENTS = ("opted_in", "pages", "entries", "acknowledged", "acknowledged_by_heartbeat", "read_failed")
 
 Step = Callable[[Feed], list[Effect]]
 

@@ -1,4 +1,4 @@
-"""Conversations over real connections: two tabs, another device, reloads, and instances that are killed amid a stream both ways."""
+"""Conversations over real connections: two tabs, reloads, and instances that are killed amid a stream both ways."""
 
 from __future__ import annotations
 
