@@ -207,12 +207,7 @@ FAULTS = (
         "if first.is_joining:\n            ready = {connection: first}",
         "if first.is_joining:\n            pass",
     ),
-    Fault(
-        "changes go out after entries",
-        "feed",
-        "effects: list[Effect] = [SendStatus(connection, entry) for entry in sorted(changed, key=lambda each: each.changed)]",
-        "late = [SendStatus(connection, entry) for entry in sorted(changed, key=lambda each: each.changed)]\n        effects: list[Effect] = []",
-    ),
+    Fault("changes are not told", "feed", "for entry in sorted(changed, key=lambda each: each.changed)", "for entry in []"),
 )
 
 
