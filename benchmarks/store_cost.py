@@ -93,9 +93,9 @@ def main() -> None:
         stores: dict[str, Callable[[], NoStore | SqliteStore | RedisStore]] = {
             "none": NoStore,
             "memory": lambda: _opened(SqliteStore(None, ttl_seconds=60, size=100)),
-            "sqlite": lambda: _opened(SqliteStore(Path(folder) / "normal", aside=NativeThread(), ttl_seconds=60, size=100)),
+            "sqlite": lambda: _opened(SqliteStore(Path(folder) / "normal", **_asides(), ttl_seconds=60, size=100)),
             "sqlite, synced to disk": lambda: _opened(
-                SqliteStore(Path(folder) / "full", aside=NativeThread(), ttl_seconds=60, size=100, synchronous="full")
+                SqliteStore(Path(folder) / "full", **_asides(), ttl_seconds=60, size=100, synchronous="full")
             ),
             "redis": lambda: RedisStore(server.url, ttl_seconds=60, size=100),
         }
@@ -105,6 +105,10 @@ def main() -> None:
             for flow in (to_customer, to_dms):
                 costs = [_best(store, flow, options.messages, at_once, options.rounds, pid) for at_once in (1, AT_ONCE)]
                 print(f"{name:<22} {flow.__name__:<12} {costs[0]:>8} {costs[1]:>12}", flush=True)
+
+
+def _asides() -> dict[str, NativeThread]:
+    return {"aside": NativeThread(), "checkpoint_aside": NativeThread()}
 
 
 def _opened(store: SqliteStore) -> SqliteStore:

@@ -221,6 +221,7 @@ def _store(app: Flask, settings: Settings) -> Store:
         ttl_seconds=settings.mailbox_ttl_seconds,
         size=settings.mailbox_size,
         aside=runtime.native_thread() or in_a_thread,
+        checkpoint_aside=runtime.native_thread() or in_a_thread,
         max_queue_length=settings.max_queue_length,
         outbox_size=settings.outbox_size,
         conversation_ttl_seconds=settings.conversation_ttl_seconds,

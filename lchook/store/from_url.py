@@ -24,11 +24,12 @@ def store_from_url(
     conversation_ttl_seconds: float = 0.0,
     conversation_size: int = 500,
     aside: Aside = in_a_thread,
+    checkpoint_aside: Aside = in_a_thread,
 ) -> Store:
     """The store, not opened yet.
 
     :param url: memory:, sqlite: (a file in `folder`), sqlite:///path (absolute), redis:// or rediss://, checked before.
-    :param aside: calls what may block on a file.
+    :param aside: calls what may block on a file. :param checkpoint_aside: likewise, but neither waits for the other.
     """
     parts = urlsplit(url)
     bounds: dict[str, Any] = {
@@ -47,4 +48,11 @@ def store_from_url(
         return SqliteStore(None, ttl_seconds=ttl_seconds, **bounds)
     path = Path(parts.path) if parts.path else folder / DEFAULT_FILE
     synchronous = "full" if parts.query == "synchronous=full" else "normal"
-    return SqliteStore(path, ttl_seconds=ttl_seconds, **bounds, synchronous=synchronous, aside=aside)
+    return SqliteStore(
+        path,
+        ttl_seconds=ttl_seconds,
+        **bounds,
+        synchronous=synchronous,
+        aside=aside,
+        checkpoint_aside=checkpoint_aside,
+    )

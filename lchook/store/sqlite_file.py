@@ -24,6 +24,7 @@ from lchook.core import events
 from lchook.core.events import LogEvent
 from lchook.logs import Log
 from lchook.store import StoreError, UnknownFormatError
+from lchook.store.checkpoints import MAX_LOG_PAGES, Checkpoints
 from lchook.store.files import network_file_system, what_hinders
 from lchook.store.group_commit import Aside, BusyError, GroupCommit, in_a_thread
 from lchook.store.processes import Processes
@@ -57,14 +58,17 @@ class SqliteFile:
         synchronous: str = "normal",
         clock: Callable[[], float] | None = None,
         aside: Aside = in_a_thread,
+        checkpoint_aside: Aside = in_a_thread,
     ) -> None:
         """:param path: the file, or `None` for memory.
         :param aside: calls where it may block; one and the same thread, at least one at a time.
+        :param checkpoint_aside: likewise, but neither waits for the other.
         """
         self._path = path
         self._synchronous = synchronous
         self._clock = clock or steady_time()
         self._processes = Processes(path)
+        self._checkpoints = Checkpoints(path, checkpoint_aside) if path is not None else None
         # Of the memory's connection; the file's is used aside only, by one at a time.
         self._lock = threading.Lock()
         self._opened = False
@@ -104,8 +108,11 @@ class SqliteFile:
     def _run(self, work: Callable[[sqlite3.Connection], Any], *, writes: bool = True) -> Any:
         """Do it in a transaction, alone or with others, and return what it returns once that is committed."""
         try:
-            if self._path is not None:
-                return self._group.run(work, writes=writes)
+            if self._checkpoints is not None:
+                result = self._group.run(work, writes=writes)
+                if writes:
+                    self._checkpoints.written()
+                return result
             results: list[Any] = []
             with self._lock:
                 self._in_transaction(lambda db: results.append(work(db)))
@@ -192,6 +199,7 @@ class SqliteFile:
             # First of all: a file of another version stays as it is, to the byte.
             migrate(db, self._path, self._clock())
             db.execute("PRAGMA journal_mode = WAL")
+            db.execute(f"PRAGMA wal_autocheckpoint = {MAX_LOG_PAGES}")
             db.execute(f"PRAGMA journal_size_limit = {_MAX_WAL_BYTES}")
             db.execute(f"PRAGMA synchronous = {self._synchronous}")
             if self._path is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -22,6 +24,7 @@ from lchook.store import (
     UnknownFormatError,
     sqlite_outbox,
 )
+from lchook.store.checkpoints import Checkpoints
 from lchook.store.group_commit import GroupCommit
 from lchook.store.sqlite import SqliteStore
 from tests.unit.conftest import Clock, start_thread
@@ -354,3 +357,35 @@ def test_a_process_whose_files_were_deleted_is_alive_again(create: Create, path:
         file.unlink()
     store.put("c", "1", None)
     assert other._processes.lives(store._processes.me)
+
+
+def test_what_is_in_the_log_goes_into_the_file_beside_the_writer(tmp_path: Path) -> None:
+    waiting: list[tuple[Callable[[], None], Callable[[], None]]] = []
+    store = SqliteStore(
+        tmp_path / "a.sqlite3", ttl_seconds=60, size=10_000, checkpoint_aside=lambda *calls: waiting.append(calls)
+    )
+    store.open(StoreListener.null(), start_thread)
+    for number in range(600):
+        store.put("c", str(number), None)
+    # One at a time, however long it takes.
+    [(checkpoint, done)] = waiting
+    checkpoint()
+    done()
+    shutil.copy(tmp_path / "a.sqlite3", tmp_path / "without its log.sqlite3")
+    with contextlib.closing(sqlite3.connect(tmp_path / "without its log.sqlite3")) as db:
+        assert db.execute("SELECT count(*) FROM letters").fetchone() == (600,)
+    store.put("c", "600", None)
+    assert len(waiting) == 2, "and again, as soon as it is due"
+    store.close()
+
+
+def at_once(function: Callable[[], None], then: Callable[[], None]) -> None:
+    function()
+    then()
+
+
+def test_a_checkpoint_of_a_file_that_is_gone_makes_no_new_one(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path / "gone.sqlite3", at_once)
+    for _ in range(500):
+        checkpoints.written()
+    assert list(tmp_path.iterdir()) == []

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -27,18 +27,25 @@ from tests.unit.conftest import start_thread
 
 NOT_TAKEN = DmsAnswer(503, None, "")
 REFUSED = DmsAnswer(400, None, "")
+ENDED = DmsError("the test has ended", possibly_delivered=True)
 
 
 class Dms:
     """Stands in for DmsClient: tells what is being posted, and answers when told to."""
 
+    all: ClassVar[list[Dms]] = []
+
     def __init__(self) -> None:
         self.posting: list[tuple[str, int]] = []
         self._answers: dict[str, queue.Queue[DmsAnswer | Exception]] = {}
+        self._has_ended = False
+        self.all.append(self)
 
     def post(self, body: bytes) -> DmsAnswer:
         message = json.loads(body)
         self.posting.append((message["customer_id"], message["message_id"]))
+        if self._has_ended:
+            raise ENDED
         answer = self._queue(message["customer_id"]).get(timeout=10)
         if isinstance(answer, Exception):
             raise answer
@@ -47,12 +54,26 @@ class Dms:
     def answer(self, customer_id: str, answer: DmsAnswer | Exception | None = None) -> None:
         self._queue(customer_id).put(answer or DmsAnswer(200, None, ""))
 
+    def end(self) -> None:
+        """No post waits any more: no thread of a test outlives it."""
+        self._has_ended = True
+        for answers in list(self._answers.values()):
+            answers.put(ENDED)
+
     @property
     def numbers(self) -> list[int]:
         return [number for _, number in self.posting]
 
     def _queue(self, customer_id: str) -> queue.Queue[DmsAnswer | Exception]:
         return self._answers.setdefault(customer_id, queue.Queue())
+
+
+@pytest.fixture(autouse=True)
+def dms_ends() -> Iterator[None]:
+    yield
+    for dms in Dms.all:
+        dms.end()
+    Dms.all.clear()
 
 
 class Clock:
