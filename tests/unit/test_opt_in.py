@@ -62,9 +62,9 @@ def test_where_it_is_off_nobody_reads() -> None:
     assert asks({**SESSION}, keeps=False) is None
 
 
-@pytest.mark.parametrize(
-    "conversation",
-    [True, "", "after", 1, [], {"after": 12}, {"after": ""}, {"after": "-1"}, {"after": "1e3"}, {"after": "٣"}, {"after": {}}, {"after": "1" * 19}, {"after": "12\n"}],
-)
+CURSORS = (12, "", "-1", "1e3", "٣", {}, "1" * 19, "12\n")
+
+
+@pytest.mark.parametrize("conversation", [True, "", "after", 1, [], *({"after": cursor} for cursor in CURSORS)])
 def test_what_is_no_cursor_is_refused_in_words(conversation: Any) -> None:
     assert asks({**SESSION, "conversation": conversation}) == words.MALFORMED
