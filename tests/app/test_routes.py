@@ -19,6 +19,9 @@ ROUTES = {
     ("GET", "/healthz"): "public",
     ("GET", "/readyz"): "public",
     ("GET", "/metrics"): "METRICS_TOKEN, if that is set",
+    ("GET", "/client/"): "public",
+    ("GET", "/client/<name>"): "public",
+    ("GET", "/client/<version>/<name>"): "public",
 }
 
 
