@@ -246,11 +246,12 @@ export class LchClient extends EventTarget {
 
   /** Take an entry of the conversation. Returns it where it is new. */
   #merge(came) {
-    if (!isObject(came) || !isObject(came.payload) || this.#cursors.has(came.cursor)) return undefined;
+    if (!isObject(came?.payload) || typeof came.cursor !== "string" || this.#cursors.has(came.cursor)) return undefined;
     const { cursor, at, from, payload, status } = came;
     const known = from === "customer" ? this.#said.get(payload.message_id) : this.#seen.get(JSON.stringify(payload));
     const entry = known && !known.cursor ? known : this.#entry({ at, from, payload, ...(status && { status }) });
     entry.cursor = this.#after = cursor;
+    if (from === "dms") entry.at = at; // a message's own clock also says when it is too late to repeat it
     this.#cursors.set(cursor, entry);
     this.#place(entry);
     if (entry !== known) {
