@@ -207,7 +207,7 @@ export class LchClient extends EventTarget {
         // An error is no outcome: nothing came in time, or the connection died. The same message once more does no harm.
         if (error) this.#deliver(waiting);
         // The next tick tries again.
-        else if (outcome?.status === "rejected" && /too many|stopping/.test(outcome.error) && waiting.busy++ < MAX_BUSY) return;
+        else if (outcome?.status === "rejected" && /too many|slow down|stopping/.test(outcome.error) && waiting.busy++ < MAX_BUSY) return;
         else this.#settle({ message_id, ...outcome });
       });
     } else this.#save();
@@ -246,21 +246,22 @@ export class LchClient extends EventTarget {
 
   /** Take an entry of the conversation. Returns it where it is new. */
   #merge(came) {
-    if (!isObject(came?.payload) || typeof came.cursor !== "string" || this.#cursors.has(came.cursor)) return undefined;
-    const { cursor, at, from, payload, status } = came;
-    const known = from === "customer" ? this.#said.get(payload.message_id) : this.#seen.get(JSON.stringify(payload));
-    const entry = known && !known.cursor ? known : this.#entry({ at, from, payload, ...(status && { status }) });
+    if (!isObject(came?.payload) || typeof came.cursor !== "string") return undefined;
+    const { cursor, at, from, payload, status = "pending" } = came;
+    const { message_id } = payload;
+    if (this.#cursors.has(cursor)) return this.#settle({ message_id, status });
+    const known = from === "customer" ? this.#said.get(message_id) : this.#seen.get(JSON.stringify(payload));
+    const entry = known && !known.cursor ? known : this.#entry({ at, from, payload, ...(from === "customer" && { status }) });
     entry.cursor = this.#after = cursor;
     if (from === "dms") entry.at = at; // a message's own clock also says when it is too late to repeat it
     this.#cursors.set(cursor, entry);
     this.#place(entry);
     if (entry !== known) {
-      if (from === "customer") this.#said.set(payload.message_id, entry);
+      if (from === "customer") this.#said.set(message_id, entry);
       return entry;
     }
     this.#tell("status", entry);
-    this.#settle({ message_id: payload.message_id, status: status ?? "pending" });
-    return undefined;
+    return this.#settle({ message_id, status });
   }
 
   #take(payload) {

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,7 @@ from werkzeug.exceptions import NotFound
 from lchook.top import TOP
 
 FOLDER = TOP / "client"
+_VERSION = re.compile("[0-9a-f]{16}")
 _MIN_SECONDS, _MAX_SECONDS = 300, 31_536_000
 
 
@@ -34,14 +36,15 @@ class _File:
 
 
 class _Files:
-    """Read when they are first asked for, and kept: a hundred kilobytes at most."""
+    """Those of a folder and the folders in it, by their paths. Read when they are first asked for, and kept: some 150 KB."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     @cached_property
     def by_name(self) -> dict[str, _File]:
-        contents = {path.name: path.read_bytes() for path in sorted(self._folder.glob("*.js"))}
+        paths = sorted(self._folder.rglob("*.js"))
+        contents = {path.relative_to(self._folder).as_posix(): path.read_bytes() for path in paths}
         return {name: _File(content, gzip.compress(content, mtime=0)) for name, content in contents.items()}
 
     @cached_property
@@ -61,7 +64,7 @@ def create_blueprint(folder: Path = FOLDER) -> Blueprint:
     def listing() -> Response:
         listed = {
             name: {
-                "url": url_for("client.versioned", version=files.version, name=name),
+                "url": url_for("client.file", path=f"{files.version}/{name}"),
                 "integrity": file.integrity,
                 "bytes": len(file.content),
             }
@@ -69,17 +72,16 @@ def create_blueprint(folder: Path = FOLDER) -> Blueprint:
         }
         return _public(jsonify(version=files.version, files=listed), seconds=0)
 
-    @blueprint.get("/client/<name>")
-    def latest(name: str) -> Response:
-        return _answer(name, seconds=_MIN_SECONDS)
-
-    @blueprint.get("/client/<version>/<name>")
-    def versioned(version: str, name: str) -> Response:
+    @blueprint.get("/client/<path:path>")
+    def file(path: str) -> Response:
+        version, _, name = path.partition("/")
+        if not _VERSION.fullmatch(version):
+            return _answer(path, seconds=_MIN_SECONDS)
         if version == files.version:
             return _answer(name, seconds=_MAX_SECONDS)
         # A page that was made for another version, or another instance during an update: better this one than none.
         _find(name)
-        return _public(Response(status=302, headers={"Location": url_for("client.latest", name=name)}), seconds=0)
+        return _public(Response(status=302, headers={"Location": url_for("client.file", path=name)}), seconds=0)
 
     def _find(name: str) -> _File:
         try:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+from pathlib import Path
 
 import pytest
+from flask import Flask
 from werkzeug.test import Client
 
-from lchook.web.client_files import FOLDER
+from lchook.web.client_files import FOLDER, create_blueprint
 from tests.app.hook import Hook
 from tests.support.tools import ROOT
 
@@ -52,7 +54,11 @@ def test_it_is_zipped_for_those_who_take_that(web: Client) -> None:
 
 def test_the_listing_names_addresses_that_last_and_their_integrity(web: Client) -> None:
     listed = web.get("/client/").json["files"]  # type: ignore[index]
-    assert set(listed) == {path.name for path in FOLDER.glob("*.js")} >= {NAME, "socket.io.esm.min.js"}
+    assert (
+        set(listed)
+        == {path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.js")}
+        >= {NAME, "socket.io.esm.min.js"}
+    )
 
     digest = base64.b64encode(hashlib.sha384(LIBRARY).digest()).decode()
     assert listed[NAME]["integrity"] == f"sha384-{digest}"
@@ -77,3 +83,16 @@ def test_nothing_else_is_served(web: Client, name: str) -> None:
 
     assert answer.status_code == 404
     assert answer.is_json
+
+
+def test_a_folder_in_it_is_served_too(tmp_path: Path) -> None:
+    (tmp_path / "chat").mkdir()
+    (tmp_path / "chat" / "part.js").write_text("export const part = 1;")
+    app = Flask("of the tests")
+    app.register_blueprint(create_blueprint(tmp_path))
+    web = app.test_client()
+
+    (listed,) = web.get("/client/").json["files"].values()  # type: ignore[index]
+    assert listed["url"].endswith("/chat/part.js")
+    for address in ("/client/chat/part.js", listed["url"]):
+        assert web.get(address).text == "export const part = 1;"

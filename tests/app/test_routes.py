@@ -20,8 +20,7 @@ ROUTES = {
     ("GET", "/readyz"): "public",
     ("GET", "/metrics"): "METRICS_TOKEN, if that is set",
     ("GET", "/client/"): "public",
-    ("GET", "/client/<name>"): "public",
-    ("GET", "/client/<version>/<name>"): "public",
+    ("GET", "/client/<path:path>"): "public",
 }
 
 

@@ -143,7 +143,7 @@ def test_what_the_hook_rejects_is_told_in_words(library: Library, hook: Hook) ->
 
 def test_a_hook_without_a_conversation_and_files_is_no_problem(library: Library, hook: Hook, customer: str) -> None:
     library.open("a", hook.url, customerId=customer)
-    with pytest.raises(LibraryError, match="Error: (unknown event|this hook)"):
+    with pytest.raises(LibraryError, match=r"Error: (unknown event|this hook)"):
         library.do("upload", tab="a", name="a.txt", type="text/plain", text="Hello")
     hook.webhook(customer, "Still here")
     library.wait_for("a", "entry")
