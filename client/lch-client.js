@@ -406,7 +406,8 @@ export class LchClient extends EventTarget {
     this.#who = who;
     if (who === undefined || this.#release) return;
     this.#release = () => {};
-    navigatorLocks()?.request(this.#key, () => new Promise((release) => (this.#release = release)));
+    // Granted after `close`, it is of no use.
+    navigatorLocks()?.request(this.#key, () => this.#timer && new Promise((release) => (this.#release = release)));
   }
 
   #save(at = Date.now()) {

@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 
 from lchook.core.tokens import CustomerTokens
+from lchook.sandbox.bodies import KINDS
 from lchook.sandbox.dms import SandboxDms
 from lchook.sandbox.faults import Answer
+from tests.support import asyncapi
 from tests.support.balancer import Balancer
 from tests.support.clients import SCRIPTS
 from tests.support.hooks import QUICK, Hook, running_hook
@@ -291,3 +293,42 @@ def test_somebody_without_a_name_keeps_their_session(library: Library, hook: Hoo
     library.open("b", hook.url)
     assert library.wait_for("b", "entry")[0]["payload"]["text"] == ["Somebody who comes back"]
     assert [key for key in library.do("stored") if key.endswith(" session")], json.dumps(library.do("stored"))
+
+
+def test_what_goes_over_the_wire_is_what_the_asyncapi_document_says(
+    library: Library, hook: Hook, guarded_hook: Hook, bad_network: Balancer, customer: str
+) -> None:
+    hook.webhook(customer, "While you were away")
+    library.open("a", bad_network.url, customerId=customer, customerName="Ada Lindgren", contextData={"page": "offers"})
+    for kind in KINDS:
+        hook.dms.send(customer, kind)
+    library.call("a", "typing")
+    library.call("a", "send", {"text": "Hello", "attachments": [{"url": "https://files.example/1"}], "timestamp": 7})
+    library.call("a", "choose", {"text": "Show me offers", "payload": "offers"})
+    hook.dms.answer = lambda _: Answer(status=400)
+    library.result(library.say("a", "Refused"))
+    hook.dms.answer = lambda _: Answer(delay_seconds=5.5)
+    outcome = library.say("a", "Slow")
+    wait_until(lambda: {"delayed"} & {entry.get("status") for entry in library.entries("a")}, lambda: str(library.told))
+    bad_network.cut(1.0)
+    library.result(outcome)
+    hook.dms.answer = None
+    library.call("a", "endSession")
+    library.open("rejected", hook.url, customerId="x" * 300)
+    library.result(library.say("rejected", "Hello"))
+    library.open("unnamed", hook.url)
+    library.do("tokens", tokens=[token(customer)])
+    library.open("named", guarded_hook.url, token="function", customerId=customer)
+    library.result(library.say("named", "Hello"))
+
+    frames = library.do("frames")
+    too_long = [frame for frame in frames if frame["args"] and "x" * 300 in json.dumps(frame["args"])]
+    assert len(too_long) == 2, "at connect, and in the message"
+    assert asyncapi.problems_of_frames(too_long)
+    assert asyncapi.problems_of_frames([frame for frame in frames if frame not in too_long]) == []
+    names = {frame.get("event") or f"ack of {frame['acknowledges']}" for frame in frames}
+    ours = {"connect", "clientMessage", "ack of clientMessage", "serverMessage", "ack of serverMessage"}
+    assert names == ours | {"serverError", "messageStatus"}
+    posts = accepted(hook.dms, customer)
+    assert len(posts) >= 4
+    assert [problem for post in posts for problem in asyncapi.problems("toDms", [post])] == []
