@@ -13,7 +13,7 @@ from werkzeug.test import Client
 
 from lchook.web.client_files import FOLDER, create_blueprint
 from tests.app.hook import Hook
-from tests.support.tools import ROOT
+from tests.support.tools import ROOT, npm_package
 
 NAME = "lch-client.js"
 LIBRARY = (ROOT / "client" / NAME).read_bytes()
@@ -96,3 +96,10 @@ def test_a_folder_in_it_is_served_too(tmp_path: Path) -> None:
     assert listed["url"].endswith("/chat/part.js")
     for address in ("/client/chat/part.js", listed["url"]):
         assert web.get(address).text == "export const part = 1;"
+
+
+def test_socket_io_client_is_npms() -> None:
+    original = npm_package("socket.io-client") / "dist" / "socket.io.esm.min.js"
+    code, _, rest = original.read_text().partition("//# sourceMappingURL=")
+    assert "\n" not in rest.strip()
+    assert (FOLDER / "socket.io.esm.min.js").read_text() == code
