@@ -256,18 +256,57 @@ test("a hook that is busy is asked again a little later, a few times", async () 
 });
 
 test("after the ten minutes in which a repeat does no harm it is left to the person", async () => {
-  const { client, socket } = await joined();
+  const storage = new MemoryStorage();
+  const { client, socket } = await joined({ storage });
   client.send({ text: "On its way" });
   socket.dies();
   const never = client.send({ text: "Never sent" });
   mock.timers.tick(601_000);
   assert.deepEqual(texts(client), ["On its way unknown", "Never sent failed"]);
   assert.match((await never).error, /send it again/);
+  assert.equal(storage.size, 0);
   socket.connect();
   socket.joins();
   assert.equal(socket.sent.length, 1);
   client.resend((await never).message_id);
   assert.deepEqual(texts(client), ["On its way unknown", "Never sent pending"]);
+});
+
+test("a message that waits at the hook is not given up while the connection lives", async () => {
+  const { client, socket } = await joined();
+  const outcome = client.send({ text: "Slowly" });
+  socket.comes("messageStatus", { ...socket.sent[0].data, status: "delayed" });
+  mock.timers.tick(1_200_000);
+  assert.deepEqual(texts(client), ["Slowly delayed"]);
+  socket.sent[0].answer(null, { status: "sent" });
+  assert.equal((await outcome).status, "sent");
+});
+
+test("a long message that breaks the connection each time is given up, and the others go on", async () => {
+  const { client, socket } = await joined();
+  const outcome = client.send({ text: "x".repeat(20_000) });
+  client.send({ text: "Short" });
+  for (let times = 0; times < 7; times++) {
+    socket.dies();
+    socket.connect();
+    socket.joins();
+  }
+  assert.match((await outcome).error, /too long/);
+  assert.deepEqual(texts(client).at(-1), "Short pending");
+});
+
+test("what the last page left is shown without a connection, and sent as soon as there is one", async () => {
+  const storage = new MemoryStorage();
+  const first = open({ storage });
+  await first.client.connect();
+  first.client.send({ text: "Written offline" });
+  first.client.close();
+  const second = open({ storage });
+  await second.client.connect();
+  assert.deepEqual(texts(second.client), ["Written offline pending"]);
+  await settled();
+  second.socket.joins();
+  assert.equal(second.socket.sent.length, 1);
 });
 
 test("without locks, a tab's messages are left to it as long as it lives", async () => {
@@ -315,6 +354,11 @@ test("nobody sends what another customer left behind, nor is kept up by a storag
   const other = await joined({ storage, customerId: "ada 2" });
   mock.timers.tick(300_000);
   assert.deepEqual(texts(other.client), []);
+  other.client.send({ text: "Of Ada 2" });
+  other.client.close();
+  const rest = await joined({ storage });
+  assert.deepEqual(texts(rest.client), ["Of Ada pending"]);
+  rest.client.close();
 
   const token = (sub) => `x.${btoa(JSON.stringify({ sub }))}.x`;
   const one = await joined({ storage, customerId: undefined, token: token("bob") });
