@@ -223,8 +223,8 @@ export class LchClient extends EventTarget {
   }
 
   /** A message's outcome, or that it is delayed: by acknowledgement, `messageStatus`, or the conversation. */
-  #settle({ message_id, status, error, ...more }) {
-    const entry = this.#said.get(message_id);
+  #settle({ message_id, cursor, status, error, ...more }) {
+    const entry = this.#cursors.get(cursor) ?? this.#said.get(message_id);
     if (!entry || status === "pending" || (status === "delayed" && entry.status !== "pending")) return;
     if (status === "failed" && /may have/.test(error)) status = "unknown";
     if (!["delayed", "sent", "failed", "rejected", "unknown"].includes(status)) {
@@ -258,7 +258,7 @@ export class LchClient extends EventTarget {
     if (!isObject(came?.payload) || typeof came.cursor !== "string") return undefined;
     const { cursor, at, from, payload, status = "pending" } = came;
     const { message_id } = payload;
-    if (this.#cursors.has(cursor)) return this.#settle({ message_id, status });
+    if (this.#cursors.has(cursor)) return this.#settle({ message_id, cursor, status });
     const known = from === "customer" ? this.#said.get(message_id) : this.#seen.get(JSON.stringify(payload));
     const entry = known && !known.cursor ? known : this.#entry({ at, from, payload, ...(from === "customer" && { status }) });
     entry.cursor = this.#after = cursor;
