@@ -19,7 +19,7 @@ import config
 from lchook import cli, console, hook
 from lchook.core import addresses, events
 from lchook.logs import Log, set_up_logs
-from lchook.transport.startup_checks import check_server
+from lchook.transport.startup_checks import check_server, serves_by_flask
 from lchook.web import client_files, health, http_errors, webhook
 
 log = Log(__name__)
@@ -55,6 +55,9 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     cli.register(app, settings)
     app.wsgi_app = _Addresses(parts.wsgi_app, settings.proxy_hops).__call__  # type: ignore[method-assign]
     _warn(settings)
+    if serves_by_flask():
+        # Under gunicorn, the worker does it.
+        parts.start()
     return app
 
 
