@@ -49,6 +49,14 @@ def guarded_hook() -> Iterator[Hook]:
         yield hook
 
 
+@pytest.fixture(scope="module")
+def talking_hook() -> Iterator[Hook]:
+    """One that keeps conversations, and shows them without proof."""
+    keeps = {"CONVERSATION_TTL": "3600", "CONVERSATION_UNPROVEN": "on", "DMS_READ_TIMEOUT": "10"}
+    with running_hook(gunicorn_command, **keeps) as hook:
+        yield hook
+
+
 @pytest.fixture
 def bad_network(hook: Hook) -> Iterator[Balancer]:
     with Balancer() as balancer:
@@ -293,6 +301,44 @@ def test_somebody_without_a_name_keeps_their_session(library: Library, hook: Hoo
     library.open("b", hook.url)
     assert library.wait_for("b", "entry")[0]["payload"]["text"] == ["Somebody who comes back"]
     assert [key for key in library.do("stored") if key.endswith(" session")], json.dumps(library.do("stored"))
+
+
+def test_tabs_reloads_and_reconnects_show_one_conversation(library: Library, talking_hook: Hook, customer: str) -> None:
+    hook = talking_hook
+    with Balancer() as network:
+        network.backends.append(int(hook.url.rpartition(":")[2]))
+        library.open("a", network.url, customerId=customer)
+        library.result(library.say("a", "One"))
+        hook.webhook(customer, "Two")
+        library.open("b", hook.url, customerId=customer)
+        library.wait_for("b", "history")
+        way, network.backends[:] = list(network.backends), []
+        network.cut(1.0)
+        library.wait_for_state("a", "offline")
+        library.result(library.say("b", "Three"))
+        hook.webhook(customer, "Four")
+        outcome = library.say("a", "Five")
+        network.backends[:] = way
+        assert library.result(outcome)["status"] == "sent"
+    hook.dms.answer = lambda _: Answer(status=400)
+    assert library.result(library.say("b", "Six"))["status"] == "failed"
+    hook.dms.answer = None
+    library.do("crash", tab="a")
+    library.open("c", hook.url, customerId=customer)
+
+    said = [
+        ("customer", "One", "sent"),
+        ("dms", "Two", None),
+        ("customer", "Three", "sent"),
+        ("dms", "Four", None),
+        ("customer", "Five", "sent"),
+        ("customer", "Six", "failed"),
+    ]
+    for tab in ("b", "c"):
+        wait_until(lambda tab=tab: library.texts(tab) == said, lambda tab=tab: str(library.texts(tab)))
+    assert [entry["cursor"] for entry in library.entries("b")] == [entry["cursor"] for entry in library.entries("c")]
+    assert [post["text"][0] for post in accepted(hook.dms, customer)] == ["One", "Three", "Five"]
+    assert asyncapi.problems_of_frames(library.do("frames")) == []
 
 
 def test_what_goes_over_the_wire_is_what_the_asyncapi_document_says(
