@@ -151,6 +151,15 @@ def test_what_the_hook_rejects_is_told_in_words(library: Library, hook: Hook) ->
     assert "256 characters" in outcome["error"]
 
 
+def test_a_message_for_which_the_hook_closes_the_connection_is_given_up_and_the_next_one_sent(
+    library: Library, hook: Hook, customer: str
+) -> None:
+    library.open("a", hook.url, customerId=customer)
+    too_large, small = library.say("a", "x" * 1_100_000), library.say("a", "Short")
+    assert library.result(too_large, timeout_seconds=30)["status"] == "rejected"
+    assert library.result(small)["status"] == "sent"
+
+
 def test_a_hook_without_a_conversation_and_files_is_no_problem(library: Library, hook: Hook, customer: str) -> None:
     library.open("a", hook.url, customerId=customer)
     with pytest.raises(LibraryError, match="Error: "):
