@@ -1,4 +1,4 @@
-"""The feeds of customers whose conversations are followed here: decisions under the lock, and their effects outside of it."""
+"""The feeds of customers whose conversations are followed here: decisions under the lock, their effects outside of it."""
 
 from __future__ import annotations
 

@@ -229,7 +229,7 @@ class Conversation(RuleBasedStateMachine):
             assert not [each for each in feed.followers.values() if each.is_behind and each.has_room]
 
     def teardown(self) -> None:
-        for _ in range(400):
+        for _ in range(20_000):
             if not self.go_on():
                 break
         else:
@@ -332,7 +332,7 @@ class Conversation(RuleBasedStateMachine):
 
 TestConversation = Conversation.TestCase
 TestConversation.settings = settings(
-    max_examples=int(os.environ.get("LCH_EXAMPLES", "120")), stateful_step_count=50, deadline=None
+    max_examples=int(os.environ.get("EXAMPLES", "40")), stateful_step_count=50, deadline=None
 )
 
 

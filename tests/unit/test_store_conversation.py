@@ -324,7 +324,7 @@ def test_a_message_over_a_connection_that_follows_does_not_move_the_customer(sto
     one.claim("c", seconds_ago=0)
     follows = Submission("key", "1", "1", "{}", claims=False)
     one.add_status("c", "{}")
-    assert other.enqueue("c", [follows], take=True).statuses == []
+    assert not other.enqueue("c", [follows], take=True).statuses
     assert other.fetch("c", 0, 10).state == "elsewhere"
     assert one.fetch("c", 0, 10).state == "ours"
 
@@ -339,7 +339,7 @@ def test_forgetting_removes_all_of_somebody_and_nothing_of_others(stores: Stores
         hear(store, "1", "2", customer_id=customer_id)
         store.add_status(customer_id, "{}")
 
-    assert store.forget("c") == (2, 2, 1, 2, 5)
+    assert store.forget("c") == (2, 2, 1, 1, 5)
     assert store.forget("c") == (0, 0, 0, 0, 0)
     assert waiting(store) == []
     assert read(store).entries == []
@@ -404,7 +404,7 @@ def test_cost_is_flat_in_the_length_of_the_log(tmp_path: Path) -> None:
             steps_of(count)
         store._run(lambda db: store._append(db, "c", "{}", store._clock(), at=0.0))
     store.close()
-    assert steps[1100] <= steps[100] * 1.2, steps
+    assert steps[1100] <= steps[100] + 5, steps
 
 
 def test_a_file_of_format_2_is_migrated_in_place(tmp_path: Path, clock: Clock) -> None:
