@@ -113,7 +113,7 @@ export class LchClient extends EventTarget {
   send({ text, ...fields }) {
     const { contextData } = this.#options;
     const context_data = typeof contextData === "function" ? contextData() : contextData;
-    return this.#say({ type: "text", ...(text && { text: [text] }), ...(context_data && { context_data }), ...fields });
+    return this.#say({ type: "text", ...(text && { text: [text].flat() }), ...(context_data && { context_data }), ...fields });
   }
 
   choose({ text, payload }) {
