@@ -20,7 +20,7 @@ from lchook import cli, console, hook
 from lchook.core import addresses, events
 from lchook.logs import Log, set_up_logs
 from lchook.transport.startup_checks import check_server, serves_by_flask
-from lchook.web import health, http_errors, webhook
+from lchook.web import client_files, health, http_errors, webhook
 
 log = Log(__name__)
 
@@ -48,6 +48,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
             store=parts.store, draining=parts.draining, metrics=parts.metrics, metrics_token=settings.metrics_token
         )
     )
+    app.register_blueprint(client_files.create_blueprint())
     if settings.console_token:
         console.init_app(app, parts)
     http_errors.register(app, parts.metrics)
