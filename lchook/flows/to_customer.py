@@ -6,7 +6,6 @@ sends, questions to connections. Knows nothing of HTTP, and of Socket.IO only it
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections import Counter
