@@ -31,6 +31,8 @@ def main() -> None:
         FILES_URL="file:",
         PUBLIC_URL=f"http://127.0.0.1:{port}",
         ATTACHMENT_HOSTS=f"http://127.0.0.1:{port}",
+        CONVERSATION_TTL="86400",
+        CONVERSATION_UNPROVEN="on",
         LCH_SANDBOX="1",
     )
     for name in ("FLASK_RUN_FROM_CLI", "GUNICORN_CMD_ARGS", "ALLOWED_ORIGIN", "CLAMD_URL"):

@@ -20,6 +20,8 @@ ROUTES = {
     ("GET", "/healthz"): "public",
     ("GET", "/readyz"): "public",
     ("GET", "/metrics"): "METRICS_TOKEN, if that is set",
+    ("GET", "/client/"): "public",
+    ("GET", "/client/<path:path>"): "public",
 }
 
 # With FILES_URL. Who has a link may have the file: DMS fetches without a login.

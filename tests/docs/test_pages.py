@@ -66,7 +66,7 @@ def test_the_readmes_settings_are_those_of_config() -> None:
 def busy_hook(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hook]:
     """One to which everything has happened that makes a metric appear."""
     files = {"FILES_URL": f"file://{tmp_path_factory.mktemp('files')}", "PUBLIC_URL": "http://127.0.0.1:{port}"}
-    with running_hook(gunicorn_command, **files) as hook:
+    with running_hook(gunicorn_command, CONVERSATION_TTL="60", **files) as hook:
         with hook.connect() as client, RawWebSocket(hook.url) as rubbish:
             client.say("somebody")
             client.call("fileRequest", {"customer_id": "somebody", "size": 1})
@@ -105,6 +105,7 @@ def test_the_metrics_in_operations_are_the_real_ones(busy_hook: Hook) -> None:
         ("lch_clients_total", ["web/chat.py"]),
         ("lch_refusals_total", ["transport/guard.py"]),
         ("lch_files_total", ["files/uploads.py", "files/agent_files.py", "files/files.py", "web/files.py"]),
+        ("lch_conversation_events_total", ["flows/conversations.py"]),
     ],
 )
 def test_each_outcome_that_is_counted_is_described(metric: str, sources: list[str]) -> None:
