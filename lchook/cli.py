@@ -145,7 +145,8 @@ def _forget(app: Flask, settings: Settings) -> click.Command:
         log.info(events.CUSTOMER_FORGOTTEN, customer=customer)
         click.echo(
             f"Removed of {customer}: {forgotten.mailbox} waiting messages, {forgotten.outbox} on their way to DMS,"
-            f" {forgotten.outcomes + forgotten.statuses} outcomes, {forgotten.entries} entries of the conversation{removed_files}."
+            f" {forgotten.outcomes + forgotten.statuses} outcomes, {forgotten.entries} entries of the conversation"
+            f"{removed_files}."
         )
 
     return forget

@@ -246,7 +246,9 @@ class Chat(Namespace):
             acknowledge({"error": "this hook takes no files"})
             return
         try:
-            claimed = customer_key(asked.get("customer_id")) if isinstance(asked, dict) else None
+            known = self._sockets.get(sid)
+            proven = known.identity.customer_id if known is not None and known.identity.proven else None
+            claimed = customer_key(asked.get("customer_id", proven)) if isinstance(asked, dict) else None
             if claimed is None or not isinstance(asked, dict):
                 raise MessageError("fileRequest takes one object with customer_id, name, type and size")
             customer_id = self._resolve_customer(sid, claimed)

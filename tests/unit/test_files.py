@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from config import Settings
+from lchook import create_app
 from lchook.core.fetch_rules import AttachmentHosts
 from lchook.core.messages import MessageToCustomer
 from lchook.core.stored_files import PENDING
@@ -21,6 +22,7 @@ from lchook.files import download as download_module
 from lchook.files.download import DownloadError, Downloads
 from lchook.files.files import Files
 from lchook.files.scanner import Clamd, ScannerError
+from lchook.sandbox.dms import SandboxDms
 from tests.support.clamd import EICAR, StandIn, running_clamd, stand_in
 from tests.support.http_answers import answering
 from tests.support.jwts import ISSUER, SECRET
@@ -477,3 +479,23 @@ def test_the_doctor_tries_place_scanner_and_address(tmp_path: Path, clamd: Stand
     ill = Settings(**usual, public_url="http://127.0.0.1:9", clamd_url="tcp://127.0.0.1:9")  # type: ignore[arg-type]
     found = [(finding.check, finding.status) for finding in examine_files(ill, folder=tmp_path)]
     assert found == [("files", "problem"), ("scanner", "problem"), ("public url", "problem"), ("files", "warning")]
+
+
+def test_forget_removes_a_customers_files(tmp_path: Path, dms: SandboxDms) -> None:
+    settings = Settings(
+        dms_url=dms.url,
+        jwt_issuer=ISSUER,
+        jwt_secret=SECRET,
+        store_url=f"sqlite://{tmp_path}/lch.sqlite3",
+        files_url=f"file://{tmp_path}/files",
+        public_url="https://hook.example",
+    )
+    app = create_app(settings)
+    files = app.extensions["lch"].files
+    key, status, _ = upload(files)
+    assert status == 201
+
+    ended = app.test_cli_runner().invoke(args=["forget", "Ada"])
+
+    assert (ended.exit_code, content_of(files, key)) == (0, None)
+    assert "1 files." in ended.output
