@@ -41,7 +41,7 @@ from lchook.transport.socket_io import SocketIO
 from lchook.web import webhook
 from lchook.web.chat import Chat, refusal
 from lchook.web.draining import Draining
-from lchook.web.files import is_upload
+from lchook.web.files import is_upload, publish_files
 from lchook.web.metrics import Metrics
 from lchook.web.origins import Origins
 
@@ -298,12 +298,7 @@ def _authenticator(settings: Settings) -> Authenticator:
 
 def _publish(hook: Hook) -> None:
     if hook.files is not None:
-        files = hook.files
-        hook.metrics.add_counts("lch_files", "What happened to files, both ways", "event", files.counts)
-        hook.metrics.add_gauge("lch_files_uploads_under_way", "Uploads that come in now", files.uploads.under_way)
-        hook.metrics.add_gauge(
-            "lch_files_fetches_under_way", "Agents' files that are fetched, or wait for that", files.agent_files.under_way
-        )
+        publish_files(hook.metrics, hook.files)
     metrics, to_dms, to_customer, chat, guard = hook.metrics, hook.to_dms, hook.to_customer, hook.chat, hook.guard
     metrics.add_store(hook.store)
     metrics.add_gauge("lch_connections", "Clients connected", chat.sockets)

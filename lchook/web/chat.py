@@ -241,12 +241,10 @@ class Chat(Namespace):
 
     def _file_request(self, sid: str, args: list[Any], acknowledge: Acknowledge) -> None:
         """Whoever may speak for the customer may send files as theirs."""
-        asked = args[0] if args else None
-        if self._files is None:
-            acknowledge({"error": "this hook takes no files"})
-            return
+        asked, known = args[0] if args else None, self._sockets.get(sid)
         try:
-            known = self._sockets.get(sid)
+            if self._files is None:
+                raise MessageError("this hook takes no files")
             proven = known.identity.customer_id if known is not None and known.identity.proven else None
             claimed = customer_key(asked.get("customer_id", proven)) if isinstance(asked, dict) else None
             if claimed is None or not isinstance(asked, dict):

@@ -23,6 +23,7 @@ from lchook.files import FilesError
 from lchook.files.files import Files
 from lchook.files.links import PATH
 from lchook.logs import Log
+from lchook.web.metrics import Metrics
 
 log = Log(__name__)
 
@@ -41,6 +42,13 @@ _SAFE = {
 def is_upload(method: bytes, target: bytes) -> bool:
     """Is this a request whose body is not to be held in memory?"""
     return method == b"PUT" and target.startswith(PATH.encode())
+
+
+def publish_files(metrics: Metrics, files: Files) -> None:
+    metrics.add_counts("lch_files", "What happened to files, both ways", "event", files.counts)
+    metrics.add_gauge("lch_files_uploads_under_way", "Uploads that come in now", files.uploads.under_way)
+    under_way = files.agent_files.under_way
+    metrics.add_gauge("lch_files_fetches_under_way", "Agents' files that are fetched, or wait for that", under_way)
 
 
 def create_blueprint(settings: Settings, files: Files) -> Blueprint:
