@@ -1,0 +1,313 @@
+/**
+ * <lch-chat>: the chat for a site, in one script tag. docs/put-the-chat-on-your-site.md says how; its parts are in chat/.
+ * The transport is lch-client.js's. This binds the two together, and owns what the site's page sees: attributes, properties,
+ * methods and events.
+ */
+
+import { LchClient } from "./lch-client.js";
+import { Memory, joined } from "./chat/memory.js";
+import { speaker } from "./chat/messages.js";
+import { Panel } from "./chat/panel.js";
+import { read } from "./chat/story.js";
+import { styleSheet } from "./chat/styles.js";
+import { speaking } from "./chat/texts.js";
+
+// This file is <hook>/client/lch-chat.js, maybe with a folder between.
+const OWN_HOOK = new URL(import.meta.url).href.replace(/\/client\/.*$/, "");
+const FAILURES = { failed: "failed", rejected: "failed", unknown: "unclear" };
+
+export class LchChat extends HTMLElement {
+  static observedAttributes = ["hook", "customer-id", "customer-name", "token", "connection", "lang", "heading", "inline", "files"];
+
+  constructor() {
+    super();
+    this.attachShadow({ mode: "open" }).adoptedStyleSheets = [styleSheet()];
+    this._own = null; // the client that this made; another one's is its maker's to close
+    this._client = null;
+    this._texts = {};
+    this._stop = new AbortController();
+  }
+
+  /** The LchClient. One that is set here takes the place of the attributes that say who and where; it is for you to close. */
+  get client() {
+    return this._client;
+  }
+
+  set client(client) {
+    this._closeOwn();
+    this._client = client;
+    this._isGiven = client !== null;
+    this._rebuild();
+  }
+
+  /** A token, or a function that gets one from your backend. */
+  get token() {
+    return this._token ?? this.getAttribute("token") ?? undefined;
+  }
+
+  set token(token) {
+    this._token = token;
+    this._startAnew();
+  }
+
+  /** Words in place of the chat's own, by their names in chat/texts.js. */
+  get texts() {
+    return this._texts;
+  }
+
+  set texts(texts) {
+    this._texts = { ...texts };
+    this._rebuild();
+  }
+
+  /** How many messages have come that nobody has seen. */
+  get unread() {
+    return this._unread ?? 0;
+  }
+
+  get isOpen() {
+    return this._panel?.isOpen ?? false;
+  }
+
+  open() {
+    if (this._show(true)) this._panel.focus();
+  }
+
+  close() {
+    if (this.hasAttribute("inline")) return;
+    const hadFocus = this.shadowRoot.activeElement !== null;
+    if (this._show(false) && hadFocus) this._panel.launcher.focus();
+  }
+
+  focus() {
+    if (this.isOpen) this._panel.focus();
+    else this._panel?.launcher.focus();
+  }
+
+  connectedCallback() {
+    // Properties that were set before this was loaded.
+    for (const name of ["texts", "token", "contextData", "client"]) {
+      if (!Object.hasOwn(this, name)) continue;
+      const value = this[name];
+      delete this[name];
+      this[name] = value;
+    }
+    this._rebuild();
+  }
+
+  disconnectedCallback() {
+    // Moving it to another place of the page is no reason to hang up.
+    queueMicrotask(() => {
+      if (this.isConnected) return;
+      this._stop.abort();
+      this._closeOwn();
+      this._panel = null;
+    });
+  }
+
+  attributeChangedCallback(name, before, now) {
+    if (!this._panel || before === now) return;
+    if (["lang", "heading", "inline", "files"].includes(name)) this._rebuild();
+    else this._startAnew();
+  }
+
+  _closeOwn() {
+    this._own?.close();
+    if (this._client === this._own) this._client = null;
+    this._own = null;
+  }
+
+  _startAnew() {
+    if (this._isGiven) return;
+    this._closeOwn();
+    this._rebuild();
+  }
+
+  /** Draws all of it, once for everything that changes in this turn. */
+  _rebuild() {
+    if (this._isDue) return;
+    this._isDue = true;
+    queueMicrotask(() => {
+      this._isDue = false;
+      if (this.isConnected) this._build();
+    });
+  }
+
+  _build() {
+    this._stop.abort();
+    this._stop = new AbortController();
+    const hook = this.getAttribute("hook") || OWN_HOOK;
+    const customer = this.getAttribute("customer-id") ?? "";
+    this._memory = new Memory(`${hook} ${this.getAttribute("connection") ?? ""} ${customer}`, customer !== "" || !this.token);
+    this._made = new Map();
+    this._remembered = this._memory.entries;
+    this._isKept = false;
+    this._passing = [];
+    this._startedAfter = null;
+    const inLanguage = this.lang || this.closest("[lang]")?.lang || document.documentElement.lang || navigator.language;
+    const say = (this._say = speaking(inLanguage, this._texts));
+    this._panel = new Panel(this.shadowRoot, {
+      say, language: inLanguage, heading: this.getAttribute("heading") || say("title"), isInline: this.hasAttribute("inline"),
+    }, {
+      toggle: () => (this.isOpen ? this.close() : this.open()),
+      close: () => this.close(),
+      reconnect: () => this._client?.connect(),
+      end: () => this._client?.endSession(),
+      startNew: () => {
+        this._startedAfter = this._entries().at(-1)?.key;
+        this._draw();
+        this._panel.focus();
+      },
+      choose: (entry, choice) => this._choose(entry, choice),
+      resend: (entry) => this._resend(entry),
+      send: (text, attachments) => this._client?.send({ text, ...(attachments.length && { attachments }) }),
+      typing: () => this._client?.typing(),
+      upload: (file, { signal, onprogress }) => this._upload(file, { signal, onProgress: onprogress }),
+    });
+    this._panel.composer.takesFiles = this.hasAttribute("files") && this.getAttribute("files") !== "off";
+    const shown = this.hasAttribute("inline") || (this._asked ?? this._memory.open ?? this.hasAttribute("open"));
+    this._panel.isOpen = shown;
+    // Who never opened it costs the hook no connection.
+    if (this._client || shown || this.hasAttribute("eager") || this._memory.read !== null) this._begin(hook, customer);
+    else this._draw();
+  }
+
+  /** A client, if there is none, and its events to the screen. */
+  _begin(hook = this.getAttribute("hook") || OWN_HOOK, customer = this.getAttribute("customer-id") ?? "") {
+    if (!this._client) {
+      this._client = this._own = new LchClient({
+        url: hook,
+        token: this.token,
+        customerId: customer || undefined,
+        customerName: this.getAttribute("customer-name") ?? undefined,
+        connection: this.getAttribute("connection") ?? undefined,
+        contextData: this.contextData,
+      });
+    }
+    const { _client: client, _panel: panel } = this;
+    const on = (name, handle) => client.addEventListener(name, ({ detail }) => handle(detail), { signal: this._stop.signal });
+    on("connection", ({ state, reason }) => {
+      panel.showState(state, reason);
+      this._draw();
+    });
+    on("entry", (entry) => {
+      if (entry.from === "dms") panel.log.notTyping();
+      else this._memory.read ??= "";
+      this._passing = entry.from === "dms" ? [] : this._passing;
+      this._changed();
+      this.dispatchEvent(new CustomEvent("entry", { detail: entry }));
+    });
+    on("status", (entry) => {
+      if (FAILURES[entry.status]) panel.announce(this._say(FAILURES[entry.status], { reason: entry.error ?? "" }));
+      this._changed();
+    });
+    on("history", ({ error }) => {
+      this._isKept = !error;
+      if (this._isKept) {
+        this._remembered = this._memory.entries = [];
+        // What another device has read already is no news here.
+        this._memory.read ??= this._entries().findLast(({ from }) => from === "dms")?.at ?? "";
+      }
+      this._changed();
+    });
+    on("typing", (payload) => panel.log.typing(speaker(payload) || this._lastSpeaker()));
+    on("waittime", (payload) => {
+      this._passing = [{ key: `passing ${Date.now()}`, from: "dms", at: new Date().toISOString(), payload }];
+      this._draw();
+    });
+    window.addEventListener("storage", ({ key }) => key === this._memory.readKey && this._count(), { signal: this._stop.signal });
+    document.addEventListener("visibilitychange", () => this._count(), { signal: this._stop.signal });
+    panel.showState(client.state, client.reason);
+    this._changed();
+    panel.log.live();
+    if (this._own) client.connect();
+  }
+
+  /** All that is known to have been said. */
+  _entries() {
+    return joined(this._remembered, this._client?.entries ?? []);
+  }
+
+  _changed() {
+    if (!this._isKept) this._memory.entries = this._entries();
+    this._draw();
+  }
+
+  _draw() {
+    if (this._isDrawing) return;
+    this._isDrawing = true;
+    queueMicrotask(() => {
+      this._isDrawing = false;
+      const { _panel: panel } = this;
+      if (!panel) return;
+      const entries = this._entries();
+      const { shown, menus, endedBy } = read(entries, this._made);
+      const isOver = endedBy !== null && entries.at(-1)?.key !== this._startedAfter;
+      panel.log.show({ shown: [...shown, ...this._passing], menus, endedBy: isOver ? endedBy : null, isConnected: this._client?.state === "connected" });
+      panel.showEnd(isOver ? endedBy : null);
+      this._count();
+    });
+  }
+
+  _choose(entry, { text, payload, index }) {
+    const menu = read(this._entries(), this._made).menus.get(entry.key);
+    if (!menu?.open) return;
+    const note = ({ detail }) => this._made.set(detail.payload.message_id, { menu: entry.key, index });
+    // The client says so before it returns.
+    this._client.addEventListener("entry", note, { once: true });
+    this._client.choose({ text, payload });
+    this._panel.focus();
+  }
+
+  _resend(entry) {
+    const { message_id, ...payload } = entry.payload;
+    const made = this._made.get(message_id);
+    const note = ({ detail }) => made && this._made.set(detail.resentAs ?? detail.payload.message_id, made);
+    this._client.addEventListener("status", note, { once: true });
+    if (this._client.entries.includes(entry)) this._client.resend(message_id);
+    else this._client.send(payload); // said on a page before
+    this._panel.focus();
+  }
+
+  async _upload(file, options) {
+    try {
+      return await this._client.upload(file, options);
+    } catch (error) {
+      if (/takes no files/.test(error.message)) this._panel.composer.takesFiles = false;
+      throw error;
+    }
+  }
+
+  /** A typing indicator does not say who types. */
+  _lastSpeaker() {
+    return speaker(this._entries().findLast(({ payload }) => speaker(payload))?.payload);
+  }
+
+  /** Returns whether that changed anything. */
+  _show(open) {
+    if (!this._panel) this._asked = open;
+    if (!this._panel || this._panel.isOpen === open) return false;
+    this._panel.isOpen = open;
+    this._memory.open = open;
+    if (open && !this._client) this._begin();
+    this._count();
+    this.dispatchEvent(new CustomEvent(open ? "open" : "close"));
+    return true;
+  }
+
+  /** What has come is read while the chat is open and the page is seen. */
+  _count() {
+    const theirs = this._entries().filter(({ from }) => from === "dms");
+    if (this._panel.isOpen && document.visibilityState === "visible" && theirs.length) {
+      const last = theirs.at(-1).at;
+      if (!(this._memory.read >= last)) this._memory.read = last;
+    }
+    const count = theirs.filter(({ at }) => at > (this._memory.read ?? "")).length;
+    if (count === this._unread) return;
+    this._unread = count;
+    this._panel.showUnread(count);
+    this.dispatchEvent(new CustomEvent("unread", { detail: { count } }));
+  }
+}
+
+if (!customElements.get("lch-chat")) customElements.define("lch-chat", LchChat);
