@@ -147,7 +147,7 @@ export class LchChat extends HTMLElement {
     const inLanguage = this.lang || this.closest("[lang]")?.lang || document.documentElement.lang || navigator.language;
     const say = (this._say = speaking(inLanguage, this._texts));
     this._panel = new Panel(this.shadowRoot, {
-      say, language: inLanguage, heading: this.getAttribute("heading") || say("title"), isInline: this.hasAttribute("inline"),
+      say, heading: this.getAttribute("heading") || say("title"), isInline: this.hasAttribute("inline"),
     }, {
       toggle: () => (this.isOpen ? this.close() : this.open()),
       close: () => this.close(),

@@ -10,12 +10,12 @@ const SIGNS = { pending: "◌", delayed: "◌", sent: "✓", failed: "!" };
 
 export class Log {
   /** @param asked {choose(entry, {text, payload, index}), resend(entry)}: what the customer does inside the log */
-  constructor(say, language, asked) {
+  constructor(say, asked) {
     this._say = say;
     this._asked = asked;
     this._nodes = new Map();
-    this._times = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit" });
-    this._days = new Intl.DateTimeFormat(language, { weekday: "long", day: "numeric", month: "long" });
+    this._times = new Intl.DateTimeFormat(say.language, { hour: "2-digit", minute: "2-digit" });
+    this._days = new Intl.DateTimeFormat(say.language, { weekday: "long", day: "numeric", month: "long" });
     this._items = element("div", { class: "items" });
     this._typing = element("p", { class: "typing", role: "status" });
     this._welcome = element("div", { class: "welcome" }, element("slot", {}, element("p", { class: "welcome-text" }, say("welcome"))));

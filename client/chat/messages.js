@@ -6,6 +6,9 @@ import { element, outsideLink, picture, webAddress } from "./dom.js";
 // By its name, where no content type says it.
 const IMAGE_NAME = /\.(png|jpe?g|gif|webp|avif|svg)$/i;
 
+// What ends a sentence does not belong to the address before it.
+const WEB_ADDRESS = /(\bhttps?:\/\/[^\s<>"']*[^\s<>"'.,;:!?)\]}])/;
+
 const RENDERERS = {
   text: renderText,
   menu: renderMenu,
@@ -64,7 +67,12 @@ function renderText(payload, { say }) {
 
 /** A text of either side. The direction is the text's own: an Arabic answer in a Dutch chat reads from the right. */
 export function paragraph(text) {
-  return element("p", { class: "text", dir: "auto" }, text);
+  return element("p", { class: "text", dir: "auto" }, ...linked(text));
+}
+
+/** The text, with the web addresses in it as links. */
+function linked(text) {
+  return text.split(WEB_ADDRESS).map((part, index) => (index % 2 ? outsideLink(part, part, "") : part));
 }
 
 function renderAttachment(attachment, say) {

@@ -15,7 +15,7 @@ export class Panel {
    * @param asked {toggle(), close(), reconnect(), end(), startNew(), choose(entry, choice), resend(entry), send(text,
    *        attachments), typing(), upload(file, options)}
    */
-  constructor(root, { say, language, heading, isInline }, asked) {
+  constructor(root, { say, heading, isInline }, asked) {
     this._say = say;
     this._asked = asked;
     this._inline = isInline;
@@ -42,14 +42,14 @@ export class Panel {
     element("p", { id: "question" }, say("endQuestion")),
     element("div", {}, button("button", say("endNot"), () => this._ask(false, this._end)), this._confirm));
 
-    this.log = new Log(say, language, asked);
+    this.log = new Log(say, asked);
     this._announcer = element("p", { class: "visually-hidden announcer", role: "status" });
     this._endedText = element("p");
     this._startNew = button("button button-main", say("startNew"), asked.startNew);
     this._ended = element("div", { class: "ended", hidden: true }, this._endedText, this._startNew);
     this.composer = new Composer(say, { ...asked, announce: (text) => this.announce(text) });
     this._drop = element("div", { class: "drop", hidden: true, "aria-hidden": "true" }, say("drop"));
-    this.node = element("section", { class: "panel", id: "panel", role: isInline ? "region" : "dialog", "aria-labelledby": "title", part: "panel", hidden: true },
+    this.node = element("section", { class: "panel", id: "panel", role: isInline ? "region" : "dialog", "aria-labelledby": "title", lang: say.language, part: "panel", hidden: true },
       element("header", { class: "head", part: "header" },
         element("span", { class: "mark" }, element("slot", { name: "mark" }, icon(BUBBLE))),
         element("div", { class: "who" }, element("h2", { class: "title", id: "title" }, heading), this._connection),

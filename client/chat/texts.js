@@ -283,10 +283,13 @@ const es = {
 
 export const LANGUAGES = { en, nl, de, fr, es };
 
-/** Gives `say(name, values)` for a language such as "nl" or "nl-BE"; one that is not here is English. */
+/** Gives `say(name, values)`, with its `language`, for a language such as "nl" or "nl-BE"; one that is not here is English. */
 export function speaking(language, replaced = {}) {
   const [base] = String(language || "en").toLowerCase().split("-");
-  const texts = { ...en, ...(Object.hasOwn(LANGUAGES, base) ? LANGUAGES[base] : {}), ...replaced };
-  return (name, values = {}) =>
+  const known = Object.hasOwn(LANGUAGES, base) ? base : "en";
+  const texts = { ...LANGUAGES[known], ...replaced };
+  const say = (name, values = {}) =>
     String(texts[name] ?? "").replace(/\{(\w+)\}/g, (whole, key) => (Object.hasOwn(values, key) ? String(values[key]) : whole));
+  // A site that brings its own texts brings its own language.
+  return Object.assign(say, { language: Object.keys(replaced).length ? String(language || "en") : known });
 }

@@ -11,7 +11,7 @@ from typing import Any
 from flask import Blueprint, Flask, Response, jsonify, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from lchook.pages import PROJECT_ROOT, add_shared_routes, client_script, page_headers
+from lchook.pages import PROJECT_ROOT, add_shared_routes, client_script, page_headers, site_headers
 from lchook.sandbox.bodies import KINDS
 from lchook.sandbox.dms import SandboxDms
 from lchook.sandbox.faults import FaultsError
@@ -25,6 +25,13 @@ CUSTOMERS: tuple[dict[str, str | int], ...] = (
     # Some sites' ids are numbers, and go to DMS as such.
     {"customer_id": 200, "customer_name": "Dana Weiss"},
     {"customer_id": "", "customer_name": "Unauthenticated person"},
+)
+
+# What the make-believe shop sells: name, taste, price.
+_GOODS = (
+    ("Morning tide", "Light, with lemon and tea", "€ 11 for 250 g"),
+    ("Harbour", "Round, with nuts and cocoa", "€ 10 for 250 g"),
+    ("Night watch", "Dark, with smoke and molasses", "€ 10 for 250 g"),
 )
 
 # Proxies and browsers drop a stream that is silent for about a minute.
@@ -41,7 +48,7 @@ def create_blueprint(
     console_url: str = "",
     root: Path = PROJECT_ROOT,
 ) -> Blueprint:
-    """The page at `/`, everything else under `/sandbox/`.
+    """The page at `/`, a make-believe shop with a chat at `/shop`, everything else under `/sandbox/`.
 
     :param hook_url: where LCH is, for the page's Socket.IO connection; empty for the page's own address.
     :param console_url: of the operators' console, for a link to it.
@@ -63,6 +70,12 @@ def create_blueprint(
         client = client_script(root=root)
         html = render_template("chat.html", client=client, console_url=console_url)
         return html, page_headers(client, hook_url=hook_url, images="'self' https: data:")
+
+    @sandbox.get("/shop")
+    def shop() -> ResponseReturnValue:
+        dms.files.base_url = url_for("sandbox.file", name="", _external=True).rstrip("/")
+        html = render_template("shop.html", chat_src=f"{hook_url}/client/lch-chat.js", goods=_GOODS)
+        return html, site_headers(hook_url, images="'self' https: data:")
 
     @sandbox.get("/sandbox/files/", defaults={"name": ""})
     @sandbox.get("/sandbox/files/<name>")
