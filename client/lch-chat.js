@@ -123,7 +123,7 @@ export class LchChat extends HTMLElement {
     this._rebuild();
   }
 
-  /** Draws all of it, once for everything that changes in this turn. */
+  /** Makes all of it anew, once for all that changes in this turn. */
   _rebuild() {
     if (this._isDue) return;
     this._isDue = true;
@@ -155,7 +155,7 @@ export class LchChat extends HTMLElement {
       end: () => this._client?.endSession(),
       startNew: () => {
         this._startedAfter = this._entries().at(-1)?.key;
-        this._draw();
+        this._drawNow();
         this._panel.focus();
       },
       choose: (entry, choice) => this._choose(entry, choice),
@@ -165,7 +165,9 @@ export class LchChat extends HTMLElement {
       upload: (file, { signal, onprogress }) => this._upload(file, { signal, onProgress: onprogress }),
     });
     this._panel.composer.takesFiles = this.hasAttribute("files") && this.getAttribute("files") !== "off";
-    const shown = this.hasAttribute("inline") || (this._asked ?? this._memory.open ?? this.hasAttribute("open"));
+    // Unasked, it does not cover the whole of a small page.
+    const opensItself = this.hasAttribute("open") && !this._panel.wouldCover;
+    const shown = this.hasAttribute("inline") || (this._asked ?? this._memory.open ?? opensItself);
     this._panel.isOpen = shown;
     // Who never opened it costs the hook no connection.
     if (this._client || shown || this.hasAttribute("eager") || this._memory.read !== null) this._begin(hook, customer);
@@ -233,20 +235,24 @@ export class LchChat extends HTMLElement {
     this._draw();
   }
 
+  /** Once for all that changes in this turn. */
   _draw() {
     if (this._isDrawing) return;
     this._isDrawing = true;
     queueMicrotask(() => {
       this._isDrawing = false;
-      const { _panel: panel } = this;
-      if (!panel) return;
-      const entries = this._entries();
-      const { shown, menus, endedBy } = read(entries, this._made);
-      const isOver = endedBy !== null && entries.at(-1)?.key !== this._startedAfter;
-      panel.log.show({ shown: [...shown, ...this._passing], menus, endedBy: isOver ? endedBy : null, isConnected: this._client?.state === "connected" });
-      panel.showEnd(isOver ? endedBy : null);
-      this._count();
+      if (this._panel) this._drawNow();
     });
+  }
+
+  _drawNow() {
+    const entries = this._entries();
+    const { shown, menus, endedBy } = read(entries, this._made);
+    const isOver = endedBy !== null && entries.at(-1)?.key !== this._startedAfter;
+    const isConnected = this._client?.state === "connected";
+    this._panel.log.show({ shown: [...shown, ...this._passing], menus, endedBy: isOver ? endedBy : null, isConnected });
+    this._panel.showEnd(isOver ? endedBy : null);
+    this._count();
   }
 
   _choose(entry, { text, payload, index }) {

@@ -61,6 +61,11 @@ export class Panel {
     this.showUnread(0);
   }
 
+  /** On a small screen it takes all of it, as styles.js has it. */
+  get wouldCover() {
+    return !this._inline && window.matchMedia("(max-width: 480px)").matches;
+  }
+
   get isOpen() {
     return !this.node.hidden;
   }
@@ -68,7 +73,7 @@ export class Panel {
   set isOpen(open) {
     this.node.hidden = !open;
     this.launcher.setAttribute("aria-expanded", String(open));
-    this._coversPage = open && !this._inline && window.matchMedia("(max-width: 480px)").matches;
+    this._coversPage = open && this.wouldCover;
     if (this._coversPage) this.node.setAttribute("aria-modal", "true");
     else this.node.removeAttribute("aria-modal");
     this._nameLauncher();

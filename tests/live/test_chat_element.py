@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import re
+import struct
+import zlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -214,9 +218,10 @@ def test_a_choice_that_failed_can_be_made_again(chat: Chat, then: str) -> None:
 @pytest.mark.parametrize("ended_by", ["agent", "customer"])
 def test_nothing_is_chosen_or_said_again_after_the_end(chat: Chat, ended_by: str) -> None:
     menu, cards = chat.hears(**MENU), chat.hears(**CAROUSEL)
-    chat.demo.faults(dms="400", times=1, webhook="silence")
+    chat.demo.faults(dms="400", webhook="silence")
     failed = chat.say("Is this still there?")
     expect(failed).to_contain_text("Not sent")
+    chat.demo.faults(webhook="silence")
     if ended_by == "agent":
         chat.hears(type="csr_end_session")
     else:
@@ -254,11 +259,12 @@ def end(chat: Chat) -> None:
 
 
 def test_a_failed_message_can_be_sent_again_under_another_id(chat: Chat) -> None:
-    chat.demo.faults(dms="400", times=1, webhook="silence")
+    chat.demo.faults(dms="400", webhook="silence")
     message = chat.say("Can you hear me?")
     expect(message).to_contain_text("Not sent")
     expect(chat.page.locator("lch-chat .announcer")).to_have_text("Not sent")
     first = chat.page.evaluate("document.querySelector('lch-chat').client.entries[0].payload.message_id")
+    chat.demo.faults(webhook="silence")
     message.get_by_role("button", name="Send again").click()
     expect(chat.ours).to_have_count(1)
     expect(chat.ours).to_contain_text("✓Sent")
@@ -310,9 +316,17 @@ FAKE_UPLOADS = """() => {
     signal.addEventListener("abort", () => reject(signal.reason));
   });
 }"""
-PICTURE = bytes.fromhex(
-    "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c49444154789c63f8cfc000000301010018dd8db00000000049454e44ae426082"
-)
+
+
+def picture() -> bytes:
+    """A PNG of one red pixel."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    header = struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0)
+    parts = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0\xff\0\0")) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + parts
 
 
 def choose(chat: Chat, name: str, content: bytes = b"text", content_type: str = "text/plain") -> Any:
@@ -325,10 +339,10 @@ def choose(chat: Chat, name: str, content: bytes = b"text", content_type: str = 
 def test_files_are_shown_on_their_way_and_travel_with_the_message(new_chat: Callable[..., Chat]) -> None:
     chat = new_chat().open(files="")
     chat.page.evaluate(FAKE_UPLOADS)
-    picture = choose(chat, "card.png", PICTURE, "image/png")
-    expect(picture.locator("canvas")).to_be_visible()
+    shown = choose(chat, "card.png", picture(), "image/png")
+    expect(shown.locator("canvas")).to_be_visible()
     chat.page.evaluate("uploads[0].onProgress(0.42)")
-    expect(picture).to_contain_text("42 %")
+    expect(shown).to_contain_text("42 %")
     cancelled = choose(chat, "wrong.pdf")
     cancelled.get_by_role("button", name="Remove wrong.pdf").click()
     assert chat.page.evaluate("uploads[1].signal.aborted")
@@ -405,7 +419,7 @@ def test_what_comes_while_it_is_closed_is_counted_until_it_is_read_in_any_tab(
 def test_it_stays_open_from_page_to_page_and_what_was_said_stays(chat: Chat) -> None:
     chat.say("hello")
     chat.hears(type="text", text=["Hello yourself"])
-    chat.visit()
+    chat.visit(open="")
     expect(chat.log.locator(".text")).to_have_text(["hello", "Hello yourself"])
     expect(chat.ours).to_contain_text("✓Sent")
 
@@ -493,7 +507,10 @@ def test_all_of_it_needs_only_the_keyboard(new_chat: Callable[..., Chat]) -> Non
 
 
 def test_on_a_phone_it_fills_the_screen_and_keeps_the_focus(new_chat: Callable[..., Chat]) -> None:
-    chat = new_chat(viewport={"width": 320, "height": 640}, has_touch=True).open()
+    chat = new_chat(viewport={"width": 320, "height": 640}, has_touch=True).visit(open="")
+    # Unasked, it does not cover the page.
+    chat.launcher.click()
+    chat.is_connected()
     panel = chat.page.get_by_role("dialog")
     assert panel.bounding_box() == {"x": 0, "y": 0, "width": 320, "height": 640}
     expect(panel).to_have_attribute("aria-modal", "true")
@@ -511,6 +528,86 @@ def test_on_a_phone_it_fills_the_screen_and_keeps_the_focus(new_chat: Callable[.
              .filter(([, { width, height }]) => width < 24 || height < 24).map(([name]) => name)"""
     )
     assert small == []
+
+
+def test_no_state_of_it_keeps_anybody_out(new_chat: Callable[..., Chat], tmp_path: Path) -> None:
+    """axe-core in each state. Writes a picture of each to the folder LCH_SCREENSHOTS, or a temporary one."""
+    folder = Path(os.environ.get("LCH_SCREENSHOTS") or tmp_path)
+    folder.mkdir(parents=True, exist_ok=True)
+    axe = (ROOT / "node_modules/axe-core/axe.min.js").read_text()
+    chat = new_chat(viewport={"width": 1000, "height": 800}).visit(files="")
+    page = chat.page
+    found: list[str] = []
+
+    def look(name: str) -> None:
+        page.screenshot(path=folder / f"element-{name}.png", animations="disabled")
+        if not page.evaluate("typeof axe === 'object'"):
+            page.evaluate(axe)
+        violations = page.evaluate("axe.run('lch-chat', { resultTypes: ['violations'] }).then((all) => all.violations)")
+        found.extend(
+            f"{name}: {each['id']}: {node['target']} {node['failureSummary']}" for each in violations for node in each["nodes"]
+        )
+
+    def schemes(name: str) -> None:
+        look(name)
+        page.emulate_media(color_scheme="dark")
+        look(f"{name}-dark")
+        page.emulate_media(color_scheme="light")
+
+    look("closed")
+    chat.launcher.click()
+    chat.is_connected()
+    schemes("empty")
+    chat.hears(type="text", text=["Good morning. I am Robin.", "What can I do for you?"], csr_name="Robin", author="bot")
+    menu = chat.hears(**MENU, csr_name="Robin")
+    menu.get_by_role("button", name="First").click()
+    expect(chat.ours).to_contain_text("✓Sent")
+    chat.hears(**CAROUSEL)
+    schemes("cards")
+    chat.hears(type="link_button", title="Our terms", label="Read them", url="https://example.com/terms")
+    chat.say("Thank you. And the form, where is that?")
+    chat.hears(type="text", text=["Here."], attachments=[{"url": "https://example.com/form.pdf", "size": 61_000}])
+    chat.hears(type="hologram")
+    chat.hears(type="wait_time", waitTime="3 minutes")
+    chat.demo.dms_says(chat.customer_id, type="typing_indicator")
+    expect(page.locator("lch-chat .dots")).to_be_visible()
+    schemes("talk")
+    page.evaluate(FAKE_UPLOADS)
+    chat.box.fill("Here is the form, and a picture of the card")
+    choose(chat, "card.png", picture(), "image/png")
+    choose(chat, "a form with quite a long name that does not fit.pdf")
+    choose(chat, "notes.txt")
+    page.evaluate("uploads[0].resolve({}); uploads[1].onProgress(0.42); uploads[2].reject(new Error('too large: at most 10 MB'))")
+    expect(page.locator("lch-chat .file-chip").last).to_contain_text("too large")
+    schemes("files")
+    for chip in page.locator("lch-chat .file-chip").all()[::-1]:
+        chip.get_by_role("button").click()
+    chat.demo.faults(dms="400", webhook="silence")
+    expect(chat.say("This one fails")).to_contain_text("Not sent")
+    chat.demo.faults(webhook="silence")
+    schemes("failed")
+    page.context.set_offline(True)
+    expect(chat.connection).to_contain_text("Trying again")
+    chat.say("And this one waits")
+    schemes("offline")
+    page.context.set_offline(False)
+    expect(chat.ours.last).to_contain_text("✓Sent")
+    page.get_by_role("button", name="End chat").click()
+    look("question")
+    page.get_by_role("button", name="Keep chatting").click()
+    page.set_viewport_size({"width": 320, "height": 640})
+    look("phone")
+    page.set_viewport_size({"width": 1000, "height": 800})
+    page.evaluate("document.documentElement.dir = 'rtl'")
+    page.evaluate("document.querySelector('lch-chat').lang = 'fr'")
+    expect(chat.log).to_contain_text("Envoyé")
+    look("rtl")
+    chat.hears(type="csr_end_session")
+    schemes("ended")
+    page.keyboard.press("Escape")
+    chat.hears(type="text", text=["One more thing"])
+    schemes("unread")
+    assert found == []
 
 
 def test_every_language_has_every_text_and_the_page_says_which(new_chat: Callable[..., Chat]) -> None:
