@@ -1,26 +1,26 @@
-/**
- * The client of LCH: outcomes, repeats beyond a reload, no message twice, conversation, tokens, files. Documented in
- * lch-client.d.ts and README.md. Shows nothing: lch-chat.js does.
- */
+// A customer's side of a chat through LCH. Documented in lch-client.d.ts and README.md. Shows nothing.
 
-// The hook knows a message's first outcome for so long: within it, a repeat does no harm.
+// So long the hook knows a message's outcome, and a repeat does no harm.
 const REPEAT_MS = 600_000;
 const ACK_MS = 60_000;
 const TICK_MS = 5_000;
-// Without Web Locks: a tab whose record is that old is gone. Browsers slow hidden tabs' timers to one in a minute.
+// Without Web Locks: a tab whose record is that old is gone. Hidden tabs have timers that are a minute late.
 const GONE_MS = 130_000;
 const TYPING_MS = 3_000;
 const MAX_STORED = 50;
 const MAX_SEEN = 500;
-const MAX_BUSY = 5;
+const MAX_TRIES = 5;
+const SHORT = 9_999;
+const BUSY = /too many|slow down|connect again/;
 
-const uuid = () =>
-  globalThis.crypto.randomUUID?.() ?? // not in pages that came by plain HTTP
-  Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+// Pages that came by plain HTTP have no randomUUID.
+const uuid = () => crypto.randomUUID?.() ?? crypto.getRandomValues(new Uint32Array(4)).join("-");
 
-const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+const isObject = (value) => Object(value) === value && !Array.isArray(value);
 
-const isOpen = (entry) => entry.status === "pending" || entry.status === "delayed";
+const isOpen = ({ status }) => status === "pending" || status === "delayed";
+
+const now = () => new Date().toISOString();
 
 function localStorageOrNull() {
   try {
@@ -58,7 +58,7 @@ export class LchClient extends EventTarget {
   #url;
   #storage;
   #tab = uuid();
-  #who; // whose messages are stored, once it is known
+  #who; // whose messages these are, once it is known
   #session;
   #release; // lets go of the lock of this tab's record
   #socket;
@@ -66,7 +66,7 @@ export class LchClient extends EventTarget {
   #retry;
   #attempts = 0;
   #refusals = 0;
-  #waiting = new Map(); // message_id → what has no outcome: { entry, emitted, on, busy, resolve }
+  #waiting = new Map(); // message_id → what has no outcome: { entry, emitted, on, tries, resolve }
   #said = new Map(); // message_id → the customer's entry
   #seen = new Map(); // content → DMS's entry
   #cursors = new Map(); // cursor → entry
@@ -87,6 +87,8 @@ export class LchClient extends EventTarget {
     if (this.#timer && this.state !== "refused") return;
     this.#timer ??= setInterval(() => this.#tick(), TICK_MS);
     this.#enter("connecting");
+    if (typeof this.#options.token !== "function") this.#identify(this.#options.token);
+    this.#tick(); // what the last page left is there without a connection, too
     try {
       const io = this.#options.io ?? (await findIo());
       this.#socket ??= this.#open(io);
@@ -124,7 +126,7 @@ export class LchClient extends EventTarget {
 
   resend(messageId) {
     const entry = this.#said.get(messageId);
-    if (!entry || isOpen(entry) || entry.status === "sent" || entry.resentAs) throw new RangeError("no such message to send again");
+    if (!entry || isOpen(entry) || entry.status === "sent" || entry.resentAs) throw new RangeError("there is no such message");
     const message_id = uuid();
     const payload = { ...entry.payload, message_id };
     if (entry.cursor) {
@@ -133,24 +135,24 @@ export class LchClient extends EventTarget {
       return this.#say(payload);
     }
     this.#said.delete(messageId);
-    Object.assign(entry, { payload, at: new Date().toISOString(), error: undefined });
+    Object.assign(entry, { payload, at: now(), error: undefined });
     return this.#wait(entry);
   }
 
   typing() {
     if (!this.#socket?.connected || Date.now() - this.#typedAt < TYPING_MS) return;
     this.#spokeAt = this.#typedAt = Date.now();
-    this.#socket.emit("clientMessage", { ...this.#names(), type: "typing_indicator" }, () => {});
+    this.#socket.emit("clientMessage", { ...this.#names(), type: "typing_indicator" });
   }
 
   async upload(file, { onProgress, signal, name = file.name ?? "file" } = {}) {
     signal?.throwIfAborted();
     if (!this.#socket?.connected) throw new Error("not connected");
     const { customer_id } = this.#names();
-    const asked = { customer_id, name, type: file.type, size: file.size };
+    const request = { customer_id, name, type: file.type, size: file.size };
     const answer = await new Promise((resolve, reject) => {
       signal?.addEventListener("abort", () => reject(signal.reason));
-      this.#socket.timeout(ACK_MS).emit("fileRequest", asked, (error, answer) => (error ? reject(error) : resolve(answer)));
+      this.#socket.timeout(ACK_MS).emit("fileRequest", request, (error, answer) => (error ? reject(error) : resolve(answer)));
     });
     if (!answer?.upload?.url || !answer.attachment?.url) throw new Error(answer?.error ?? "this hook takes no files");
     const { url, method = "PUT", headers = {} } = answer.upload;
@@ -167,7 +169,7 @@ export class LchClient extends EventTarget {
 
   #say(fields) {
     const payload = { ...this.#names(), message_id: uuid(), ...fields };
-    return this.#wait(this.#entry({ at: new Date().toISOString(), from: "customer", payload }));
+    return this.#wait(this.#entry({ at: now(), from: "customer", payload }));
   }
 
   /** It is to be sent. */
@@ -179,7 +181,7 @@ export class LchClient extends EventTarget {
     this.#place(entry);
     this.#spokeAt = Math.max(this.#spokeAt ?? 0, Date.parse(entry.at));
     this.#typedAt = 0;
-    const outcome = new Promise((resolve) => this.#waiting.set(id, { entry, resolve, busy: 0, emitted: false, ...stored }));
+    const outcome = new Promise((resolve) => this.#waiting.set(id, { entry, resolve, tries: 0, emitted: false, ...stored }));
     this.#tell(isNew ? "entry" : "status", entry);
     this.#deliver(this.#waiting.get(id));
     return outcome;
@@ -189,33 +191,40 @@ export class LchClient extends EventTarget {
     const { entry } = waiting;
     const { message_id } = entry.payload;
     if (this.#waiting.get(message_id) !== waiting) return;
-    if (Date.now() - Date.parse(entry.at) > REPEAT_MS) {
-      const status = waiting.emitted ? "unknown" : "failed";
-      const error = `there was no connection for 10 minutes${waiting.emitted ? ": DMS may have it" : ""}: send it again`;
-      this.#settle({ message_id, status, error });
-      return;
-    }
     const socket = this.#socket;
     const on = socket?.connected && socket.id;
-    if (on && waiting.on !== on) {
-      waiting.on = on;
-      waiting.emitted = true;
-      this.#save();
-      socket.timeout(ACK_MS).emit("clientMessage", entry.payload, (error, outcome) => {
-        if (waiting.on !== on) return; // repeated on another connection
-        waiting.on = undefined;
-        // An error is no outcome: nothing came in time, or the connection died. The same message once more does no harm.
-        if (error) this.#deliver(waiting);
-        // The next tick tries again.
-        else if (outcome?.status === "rejected" && /too many|stopping/.test(outcome.error) && waiting.busy++ < MAX_BUSY) return;
-        else this.#settle({ message_id, ...outcome });
-      });
-    } else this.#save();
+    if (on && waiting.on === on) return this.#save();
+    const isPoison = waiting.tries > MAX_TRIES && JSON.stringify(entry.payload).length > SHORT;
+    if (isPoison || Date.now() - Date.parse(entry.at) > REPEAT_MS) {
+      const [status, error] = isPoison
+        ? ["rejected", "each time that it was sent the connection broke: it may be too long"]
+        : waiting.emitted
+          ? ["unknown", "no outcome for 10 minutes: DMS may have it"]
+          : ["failed", "no connection for 10 minutes: send it again"];
+      return this.#settle({ message_id, status, error });
+    }
+    if (!on) return this.#save();
+    waiting.on = on;
+    waiting.emitted = true;
+    this.#save();
+    socket.timeout(ACK_MS).emit("clientMessage", entry.payload, (error, outcome) => {
+      if (waiting.on !== on) return; // repeated on another connection
+      waiting.on = undefined;
+      if (error) {
+        // No outcome: nothing came in time, or the connection died. The same message once more does no harm.
+        if (!socket.connected) waiting.tries++;
+        this.#deliver(waiting);
+        return;
+      }
+      const isBusy = outcome?.status === "rejected" && BUSY.test(outcome.error);
+      if (isBusy && waiting.tries++ < MAX_TRIES) return; // until the next tick
+      this.#settle({ message_id, ...outcome });
+    });
   }
 
   /** A message's outcome, or that it is delayed: by acknowledgement, `messageStatus`, or the conversation. */
-  #settle({ message_id, status, error, ...more }) {
-    const entry = this.#said.get(message_id);
+  #settle({ message_id, cursor, status, error, ...more }) {
+    const entry = this.#cursors.get(cursor) ?? this.#said.get(message_id);
     if (!entry || status === "pending" || (status === "delayed" && entry.status !== "pending")) return;
     if (status === "failed" && /may have/.test(error)) status = "unknown";
     if (!["delayed", "sent", "failed", "rejected", "unknown"].includes(status)) {
@@ -236,8 +245,8 @@ export class LchClient extends EventTarget {
   /** Put it where it belongs: by cursor, before what has none and is younger or still under way. */
   #place(entry) {
     const list = this.entries;
-    const now = list.indexOf(entry);
-    if (now >= 0) list.splice(now, 1);
+    const place = list.indexOf(entry);
+    if (place >= 0) list.splice(place, 1);
     const isLater = (other) => !other.cursor && (isOpen(other) || Date.parse(other.at) > Date.parse(entry.at));
     let index = list.length;
     while (entry.cursor && index && isLater(list[index - 1])) index--;
@@ -246,26 +255,28 @@ export class LchClient extends EventTarget {
 
   /** Take an entry of the conversation. Returns it where it is new. */
   #merge(came) {
-    if (!isObject(came) || !isObject(came.payload) || this.#cursors.has(came.cursor)) return undefined;
-    const { cursor, at, from, payload, status } = came;
-    const known = from === "customer" ? this.#said.get(payload.message_id) : this.#seen.get(JSON.stringify(payload));
-    const entry = known && !known.cursor ? known : this.#entry({ at, from, payload, ...(status && { status }) });
+    if (!isObject(came?.payload) || typeof came.cursor !== "string") return undefined;
+    const { cursor, at, from, payload, status = "pending" } = came;
+    const { message_id } = payload;
+    if (this.#cursors.has(cursor)) return this.#settle({ message_id, cursor, status });
+    const known = from === "customer" ? this.#said.get(message_id) : this.#seen.get(JSON.stringify(payload));
+    const entry = known && !known.cursor ? known : this.#entry({ at, from, payload, ...(from === "customer" && { status }) });
     entry.cursor = this.#after = cursor;
+    if (from === "dms") entry.at = at; // a message's own clock also says when it is too late to repeat it
     this.#cursors.set(cursor, entry);
     this.#place(entry);
     if (entry !== known) {
-      if (from === "customer") this.#said.set(payload.message_id, entry);
+      if (from === "customer") this.#said.set(message_id, entry);
       return entry;
     }
     this.#tell("status", entry);
-    this.#settle({ message_id: payload.message_id, status: status ?? "pending" });
-    return undefined;
+    return this.#settle({ message_id, status });
   }
 
   #take(payload) {
     const content = JSON.stringify(payload);
     if (payload.message_id !== undefined && this.#seen.has(content)) return;
-    const entry = this.#entry({ at: new Date().toISOString(), from: "dms", payload });
+    const entry = this.#entry({ at: now(), from: "dms", payload });
     this.#seen.set(content, entry);
     if (this.#seen.size > MAX_SEEN) this.#seen.delete(this.#seen.keys().next().value);
     this.#place(entry);
@@ -314,7 +325,7 @@ export class LchClient extends EventTarget {
     });
     socket.on("connect_error", (error) => {
       if (!socket.active) this.#refuse(error.message);
-      else this.#enter("offline", wordsOf(error.context?.responseText) ?? "the chat cannot be reached");
+      else this.#enter("offline", parsed(error.context?.responseText)?.error ?? "the chat cannot be reached");
     });
     socket.on("messageStatus", (status) => isObject(status) && this.#settle(status));
     socket.on("serverError", (_, detail) => {
@@ -329,8 +340,9 @@ export class LchClient extends EventTarget {
     });
     socket.on("conversation", (part, acknowledge) => {
       acknowledge?.();
-      const entries = Array.isArray(part?.messages) ? part.messages.map((came) => this.#merge(came)).filter(Boolean) : [];
-      this.#tell("history", { entries, complete: Boolean(part?.complete ?? part?.error), ...(part?.error && { error: part.error }) });
+      const { messages, complete, error } = part ?? {};
+      const entries = Array.isArray(messages) ? messages.map((came) => this.#merge(came)).filter(Boolean) : [];
+      this.#tell("history", { entries, complete: Boolean(complete ?? error), ...(error && { error }) });
     });
     socket.on("conversationMessage", (came, acknowledge) => {
       acknowledge?.();
@@ -341,16 +353,12 @@ export class LchClient extends EventTarget {
   }
 
   async #auth() {
-    const { token, customerId, session, connection, conversation = true } = this.#options;
+    const { token, customerId, connection, conversation = true } = this.#options;
     const jwt = typeof token === "function" ? await token() : token;
-    const isNamed = customerId !== undefined && customerId !== "";
-    if (!jwt && !isNamed) this.#session ??= session ?? this.#storedSession();
-    const who = isNamed ? customerId : jwt ? subject(jwt) : this.#session;
-    if (this.#who !== undefined && this.#who !== who) throw new Error("the token is for another customer: make a new client");
-    this.#identify(who);
+    this.#identify(jwt);
     const seconds = this.#spokeAt && (Date.now() - this.#spokeAt) / 1000;
     return {
-      ...(jwt ? { token: jwt } : isNamed ? { customer_id: customerId } : { customer_id: "", session: this.#session }),
+      ...(jwt ? { token: jwt } : this.#session ? { customer_id: "", session: this.#session } : { customer_id: customerId }),
       ...(connection && { connection }),
       ...(conversation && { conversation: this.#after ? { after: this.#after } : {} }),
       ...(seconds !== undefined && { spoke_seconds_ago: Math.max(0, seconds) }),
@@ -375,16 +383,16 @@ export class LchClient extends EventTarget {
 
   // What outlives the page: under a key of this tab's own, which a lock holds, the messages without an outcome.
 
-  get #prefix() {
-    return `lch ${this.#url.href} ${this.#options.connection ?? ""} `;
+  #key(...names) {
+    return ["lch", this.#url, this.#options.connection ?? "", ...names].map(encodeURIComponent).join(" ");
   }
 
-  get #key() {
-    return `${this.#prefix}messages ${this.#who} ${this.#tab}`;
+  get #record() {
+    return this.#key("messages", this.#who, this.#tab);
   }
 
   #storedSession() {
-    const key = `${this.#prefix}session`;
+    const key = this.#key("session");
     const session = this.#stored(() => this.#storage.getItem(key)) || uuid();
     this.#stored(() => this.#storage.setItem(key, session));
     return session;
@@ -400,51 +408,58 @@ export class LchClient extends EventTarget {
     }
   }
 
-  #identify(who) {
+  /** Whose messages these are. @throws where they were somebody else's before. */
+  #identify(jwt) {
+    const { customerId = "", session } = this.#options;
+    if (!jwt && customerId === "") this.#session ??= session ?? this.#storedSession();
+    const who = this.#session ?? (customerId === "" ? subject(jwt) : customerId);
+    if (this.#who !== undefined && this.#who !== who) throw new Error("the token is for another customer: make a new client");
     this.#who = who;
     if (who === undefined || this.#release) return;
     this.#release = () => {};
-    navigatorLocks()?.request(this.#key, () => new Promise((release) => (this.#release = release)));
+    // Granted after `close`, it is of no use.
+    lock(this.#record, {}, () => this.#timer && new Promise((release) => (this.#release = release)));
   }
 
   #save(at = Date.now()) {
     if (this.#who === undefined) return;
-    const messages = [...this.#waiting.values()].slice(-MAX_STORED);
-    const record = { at, messages: messages.map(({ entry, emitted }) => ({ at: entry.at, payload: entry.payload, emitted })) };
+    const kept = [...this.#waiting.values()].slice(-MAX_STORED).map(({ entry: { at, payload }, emitted }) => ({ at, payload, emitted }));
     this.#stored(() => {
-      if (messages.length) this.#storage.setItem(this.#key, JSON.stringify(record));
-      else this.#storage.removeItem(this.#key);
+      if (kept.length) this.#storage.setItem(this.#record, JSON.stringify({ at, messages: kept }));
+      else this.#storage.removeItem(this.#record);
     });
   }
 
   /** Go on with what pages have left that are gone. */
   #adopt() {
     if (this.#who === undefined) return;
-    const start = this.#key.slice(0, -this.#tab.length);
+    const start = this.#key("messages", this.#who, "");
     const keys = this.#stored(() => Array.from(this.#storage, (_, index) => this.#storage.key(index))) ?? [];
     for (const key of keys) {
-      if (!key?.startsWith(start) || key === this.#key) continue;
-      const locks = navigatorLocks();
-      if (locks) locks.request(key, { ifAvailable: true }, (lock) => lock && this.#inherit(key, Infinity));
-      else this.#inherit(key, Date.now() - GONE_MS);
+      if (!key?.startsWith(start) || key === this.#record) continue;
+      if (lock(key, { ifAvailable: true }, (held) => held && this.#inherit(key, Infinity))) continue;
+      this.#inherit(key, Date.now() - GONE_MS);
     }
   }
 
   #inherit(key, before) {
-    const record = this.#stored(() => JSON.parse(this.#storage.getItem(key)));
-    if (!(record?.at < before)) return;
-    this.#stored(() => this.#storage.removeItem(key));
-    for (const { at, payload, emitted } of record.messages) {
-      if (!this.#said.has(payload.message_id)) this.#wait(this.#entry({ at, from: "customer", payload }), { emitted });
-    }
+    this.#stored(() => {
+      const { at = 0, messages = [] } = parsed(this.#storage.getItem(key)) ?? {};
+      if (at >= before) return;
+      this.#storage.removeItem(key);
+      for (const { at, payload, emitted } of messages) {
+        if (!this.#said.has(payload.message_id)) this.#wait(this.#entry({ at, from: "customer", payload }), { emitted });
+      }
+    });
   }
 }
 
-const navigatorLocks = () => globalThis.navigator?.locks;
+/** Nothing where there are no locks. */
+const lock = (...request) => globalThis.navigator?.locks?.request(...request).catch(() => {});
 
-function wordsOf(text) {
+function parsed(text) {
   try {
-    return JSON.parse(text).error;
+    return JSON.parse(text);
   } catch {
     return undefined;
   }
@@ -468,6 +483,6 @@ async function put(url, { method, headers, body, signal }, onProgress) {
     const answer = await fetch(url, { method, headers, body, signal });
     [status, text] = [answer.status, await answer.text()];
   }
-  if (status < 200 || status > 299) throw new Error(wordsOf(text) ?? `the file was not taken: ${status}`);
+  if (status < 200 || status > 299) throw new Error(parsed(text)?.error ?? `the file was not taken: ${status}`);
   onProgress?.(1);
 }

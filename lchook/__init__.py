@@ -19,8 +19,8 @@ import config
 from lchook import cli, console, hook
 from lchook.core import addresses, events
 from lchook.logs import Log, set_up_logs
-from lchook.transport.startup_checks import check_server
-from lchook.web import health, http_errors, webhook
+from lchook.transport.startup_checks import check_server, serves_by_flask
+from lchook.web import client_files, health, http_errors, webhook
 
 log = Log(__name__)
 
@@ -48,12 +48,16 @@ def create_app(settings: config.Settings | None = None) -> Flask:
             store=parts.store, draining=parts.draining, metrics=parts.metrics, metrics_token=settings.metrics_token
         )
     )
+    app.register_blueprint(client_files.create_blueprint())
     if settings.console_token:
         console.init_app(app, parts)
     http_errors.register(app, parts.metrics)
     cli.register(app, settings)
     app.wsgi_app = _Addresses(parts.wsgi_app, settings.proxy_hops).__call__  # type: ignore[method-assign]
     _warn(settings)
+    if serves_by_flask():
+        # Under gunicorn, the worker does it.
+        parts.start()
     return app
 
 

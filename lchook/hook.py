@@ -24,7 +24,7 @@ from lchook.flows.dms_posts import DmsPosts
 from lchook.flows.to_customer import ToCustomer
 from lchook.flows.to_dms import ToDms
 from lchook.periodic_tasks import PeriodicTasks
-from lchook.store import Bell, Store
+from lchook.store import Store, StoreListener
 from lchook.store.from_url import store_from_url
 from lchook.store.group_commit import in_a_thread
 from lchook.transport import runtime
@@ -148,13 +148,13 @@ def build(app: Flask, settings: Settings) -> Hook:
         (to_dms.sweep,),
     ):
         periodic_tasks.add(*tasks)
-    bell = Bell(
+    listener = StoreListener(
         due=to_customer.due,
         elsewhere=to_customer.deliver_pending,
         now=lambda customer_id, text: to_customer.send_transient(customer_id, json.loads(text)),
         reconnected=to_customer.reconnected,
     )
-    store.open(bell, runtime.start_service)
+    store.open(listener, runtime.start_service)
     hook = Hook(
         settings,
         metrics,
@@ -209,6 +209,7 @@ def _store(app: Flask, settings: Settings) -> Store:
         ttl_seconds=settings.mailbox_ttl_seconds,
         size=settings.mailbox_size,
         aside=runtime.native_thread() or in_a_thread,
+        checkpoint_aside=runtime.native_thread() or in_a_thread,
         max_queue_length=settings.max_queue_length,
         outbox_size=settings.outbox_size,
     )

@@ -21,11 +21,12 @@ def store_from_url(
     max_queue_length: int = 100,
     outbox_size: int = 100_000,
     aside: Aside = in_a_thread,
+    checkpoint_aside: Aside = in_a_thread,
 ) -> Store:
     """The store, not opened yet.
 
     :param url: memory:, sqlite: (a file in `folder`), sqlite:///path (absolute), redis:// or rediss://, checked before.
-    :param aside: calls what may block on a file.
+    :param aside: calls what may block on a file. :param checkpoint_aside: likewise, but neither waits for the other.
     """
     parts = urlsplit(url)
     bounds = {"size": size, "max_queue_length": max_queue_length, "outbox_size": outbox_size}
@@ -38,4 +39,11 @@ def store_from_url(
         return SqliteStore(None, ttl_seconds=ttl_seconds, **bounds)
     path = Path(parts.path) if parts.path else folder / DEFAULT_FILE
     synchronous = "full" if parts.query == "synchronous=full" else "normal"
-    return SqliteStore(path, ttl_seconds=ttl_seconds, **bounds, synchronous=synchronous, aside=aside)
+    return SqliteStore(
+        path,
+        ttl_seconds=ttl_seconds,
+        **bounds,
+        synchronous=synchronous,
+        aside=aside,
+        checkpoint_aside=checkpoint_aside,
+    )

@@ -1,5 +1,6 @@
 // Drives client/lch-client.js by JSON lines: makes clients ("tabs") that share one storage, calls them, tells what they tell.
 import { createInterface } from "node:readline";
+import { io } from "socket.io-client";
 import { LchClient } from "../../../client/lch-client.js";
 
 const tell = (line) => console.log(JSON.stringify(line));
@@ -15,13 +16,36 @@ class MemoryStorage {
   removeItem = (key) => this.#values.delete(key);
 }
 
+// What went over the wire, packet by packet, without Socket.IO's own: { to, event, args } and { to, acknowledges, args }.
+const frames = [];
+
+function recordingIo(url, options) {
+  const socket = io(url, { ...options, reconnectionDelay: 100, reconnectionDelayMax: 300 });
+  const asked = { client: new Map(), hook: new Map() };
+  const record = (to, other, { type, id, data }) => {
+    if (type === 0 && to === "hook") frames.push({ to, event: "connect", args: [structuredClone(data ?? {})] });
+    if (type === 2) {
+      const [event, ...args] = structuredClone(data);
+      frames.push({ to, event, args });
+      if (id !== undefined) asked[other].set(id, event);
+    } else if (type === 3) frames.push({ to, acknowledges: asked[to].get(id), args: structuredClone(data) });
+  };
+  const send = socket.packet;
+  socket.packet = function (packet) {
+    record("hook", "client", JSON.parse(JSON.stringify(packet)));
+    return send.call(this, packet);
+  };
+  socket.io.on("packet", (packet) => record("client", "hook", packet));
+  return socket;
+}
+
 const storage = new MemoryStorage();
 const tabs = new Map();
 let tokens = [];
 
 const does = {
   open({ tab, options, events }) {
-    const own = { ...options, storage: options.storage === null ? null : storage };
+    const own = { ...options, io: recordingIo, storage: options.storage === null ? null : storage };
     if (options.token === "function") {
       own.token = () => {
         tell({ tab, event: "asked for a token" });
@@ -45,6 +69,7 @@ const does = {
   entries: ({ tab }) => tabs.get(tab).entries,
   state: ({ tab }) => [tabs.get(tab).state, tabs.get(tab).reason],
   call: ({ tab, method, argument }) => tabs.get(tab)[method](argument),
+  frames: () => frames,
   upload: ({ tab, name, type, text }) => tabs.get(tab).upload(new Blob([text], { type }), { name, onProgress: (share) => tell({ tab, event: "progress", detail: share }) }),
 };
 
