@@ -80,6 +80,8 @@ def _warn(settings: config.Settings) -> None:
         log.warning(events.WEBHOOK_AUTH_OFF)
     if settings.outbox_ttl_is_retry_budget:
         log.warning(events.RETRY_BUDGET_READ, seconds=settings.outbox_ttl_seconds)
+    if settings.conversation_ttl_seconds and settings.conversation_unproven == "on" and os.environ.get("LCH_SANDBOX") != "1":
+        log.warning(events.CONVERSATION_UNPROVEN)
     if len(settings.jwt_secret.encode()) < _SOUND_SECRET_BYTES:
         log.warning(events.SECRET_SHORT, bytes=_SOUND_SECRET_BYTES)
     if not settings.customer_token_secret and settings.allowed_origins == "*":

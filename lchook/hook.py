@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from flask import Flask
@@ -20,6 +21,7 @@ from lchook.core.authentication import Authenticator
 from lchook.core.rate_limiter import RateLimiter
 from lchook.core.tokens import CustomerTokens, Tokens
 from lchook.dms.client import DmsClient
+from lchook.flows.conversations import Conversations
 from lchook.flows.dms_posts import DmsPosts
 from lchook.flows.to_customer import ToCustomer
 from lchook.flows.to_dms import ToDms
@@ -58,6 +60,8 @@ class Hook:
     store: Store
     # For the console, where there is one.
     time_series: TimeSeries | None
+    # Where they are kept.
+    conversations: Conversations | None
     to_customer: ToCustomer
     to_dms: ToDms
     chat: Chat
@@ -96,9 +100,11 @@ def build(app: Flask, settings: Settings) -> Hook:
     )
     store = _store(app, settings)
     time_series = TimeSeries(metrics) if settings.console_token else None
+    conversations = _conversations(settings, store, connections)
     to_customer = ToCustomer(
         store,
         connections,
+        conversations=conversations,
         ack_timeout_seconds=settings.ack_timeout_seconds,
         heartbeat_seconds=settings.ping_interval_seconds + settings.ping_timeout_seconds,
         on_acknowledgement=metrics.acknowledgement_seconds.observe,
@@ -126,6 +132,8 @@ def build(app: Flask, settings: Settings) -> Hook:
         forward_fields=settings.forward_fields,
         connections=connections,
         metrics=metrics,
+        conversations=conversations,
+        conversation_unproven=settings.conversation_unproven == "on",
     )
     socketio.on_namespace(chat)
     posts = webhook.Webhook(settings, tokens, to_customer, periodic_tasks, metrics)
@@ -144,6 +152,7 @@ def build(app: Flask, settings: Settings) -> Hook:
         (guard.tick, chat.tick),
         # These wait for the store, maybe for seconds.
         (to_customer.tick,),
+        *(((conversations.tick,),) if conversations is not None else ()),
         (to_dms.tick,),
         (to_dms.sweep,),
     ):
@@ -154,6 +163,8 @@ def build(app: Flask, settings: Settings) -> Hook:
         now=lambda customer_id, text: to_customer.send_transient(customer_id, json.loads(text)),
         reconnected=to_customer.reconnected,
     )
+    if conversations is not None:
+        listener = replace(listener, news=conversations.news, reconnected=_both(listener.reconnected, conversations))
     store.open(listener, runtime.start_service)
     hook = Hook(
         settings,
@@ -165,6 +176,7 @@ def build(app: Flask, settings: Settings) -> Hook:
         connections,
         store,
         time_series,
+        conversations,
         to_customer,
         to_dms,
         chat,
@@ -212,7 +224,29 @@ def _store(app: Flask, settings: Settings) -> Store:
         checkpoint_aside=runtime.native_thread() or in_a_thread,
         max_queue_length=settings.max_queue_length,
         outbox_size=settings.outbox_size,
+        conversation_ttl_seconds=settings.conversation_ttl_seconds,
+        conversation_size=settings.conversation_size,
     )
+
+
+def _conversations(settings: Settings, store: Store, connections: Connections) -> Conversations | None:
+    if not settings.conversation_ttl_seconds:
+        return None
+    return Conversations(
+        store,
+        connections,
+        ack_timeout_seconds=settings.ack_timeout_seconds,
+        heartbeat_seconds=settings.ping_interval_seconds + settings.ping_timeout_seconds,
+        soon=runtime.start_task if runtime.is_gevent() else None,
+    )
+
+
+def _both(reconnected: Callable[[], None], conversations: Conversations) -> Callable[[], None]:
+    def both() -> None:
+        reconnected()
+        conversations.reconnected()
+
+    return both
 
 
 def _dms_client(settings: Settings, tokens: Tokens) -> DmsClient:
@@ -246,6 +280,14 @@ def _publish(hook: Hook) -> None:
     metrics.add_gauge("lch_messages_under_way", "Messages to DMS without an outcome yet", to_dms.pending)
     metrics.add_gauge("lch_messages_unacknowledged", "Messages sent and not acknowledged yet", to_customer.unacknowledged)
     metrics.add_counts("lch_deliveries", "What became of messages to customers", "outcome", lambda: to_customer.counts)
+    conversations = hook.conversations
+    if conversations is not None:
+        metrics.add_gauge(
+            "lch_conversation_followers", "Connections that follow their customer's conversation", conversations.followers
+        )
+        metrics.add_counts(
+            "lch_conversation_events", "What happened to conversations", "event", lambda: conversations.counts
+        )
     metrics.add_counts("lch_clients", "What happened to connections and their messages", "event", lambda: chat.counts)
     metrics.add_counts("lch_refusals", "What was refused below Socket.IO's events", "reason", lambda: guard.counts)
     metrics.add_counts("lch_log_lines_dropped", "Lines of the log that could not be written", "reason", log_output.dropped)

@@ -33,12 +33,13 @@ from lchook.core.delivery import (
 )
 from lchook.core.messages import MessageToCustomer
 from lchook.core.session import Session
+from lchook.flows.conversations import Conversations
 from lchook.flows.deliveries import Connections, Deliveries
 from lchook.flows.mailbox_calls import MailboxCalls
 from lchook.flows.removals import Removals
 from lchook.flows.sessions import Sessions, Step
 from lchook.logs import Log
-from lchook.store import Store, StoreError
+from lchook.store import Store
 
 log = Log(__name__)
 
@@ -61,6 +62,7 @@ class ToCustomer:
         ack_timeout_seconds: float,
         heartbeat_seconds: float,
         on_acknowledgement: Callable[[float], None] = lambda _: None,
+        conversations: Conversations | None = None,
         soon: Callable[[Callable[[], None]], object] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -71,6 +73,8 @@ class ToCustomer:
         """
         self._store = store
         self._connections = connections
+        # Where they are kept.
+        self._conversations = conversations
         self._clock = clock
         # What happened, for those who run it.
         self.counts: Counter[str] = Counter()
@@ -168,7 +172,10 @@ class ToCustomer:
             log.warning(events.MAILBOX_FULL, customer=customer_id, messages=kept.dropped)
         session = self._sessions.get(customer_id)
         if session is None or (session.connection is None and not kept.here):
-            if kept.here:
+            if self._conversations is not None and customer_id in self._conversations:
+                # The log says when it is sent to those who follow the conversation.
+                pass
+            elif kept.here:
                 log.info(events.WAITS_FOR_CUSTOMER, customer=customer_id, message=name)
             else:
                 log.info(events.WAITS_ELSEWHERE, customer=customer_id, message=name)
@@ -177,7 +184,10 @@ class ToCustomer:
         self._sessions.input(customer_id, lambda session: session.stored(stored, kept.before))
 
     def send_transient(self, customer_id: str, payload: dict[str, Any]) -> bool:
-        """Send a payload that is not stored, if the customer is here; tells whether they are."""
+        """Send a payload that is not stored, if the customer is here; tells whether they are, those aside who follow their
+        conversation."""
+        if self._conversations is not None:
+            self._conversations.send_transient(customer_id, json.dumps(payload, separators=(",", ":")))
         session = self._sessions.get(customer_id)
         connection = session.connection if session is not None else None
         if connection is None:
@@ -188,6 +198,8 @@ class ToCustomer:
 
     def send_status(self, customer_id: str, payload: dict[str, Any]) -> bool:
         """Send a `messageStatus`, if the customer is here; tells whether they are. Nobody acknowledges it."""
+        if self._conversations is not None and payload["status"] == "delayed":
+            self._conversations.send_status(customer_id, payload)
         session = self._sessions.get(customer_id)
         connection = session.connection if session is not None else None
         if connection is None:
@@ -292,8 +304,6 @@ class ToCustomer:
         return None
 
     def _deliver_transient(self, message: MessageToCustomer) -> None:
-        if not self.send_transient(message.customer_id, message.payload):
-            try:
-                self._store.pass_on(message.customer_id, json.dumps(message.payload))
-            except StoreError as error:
-                log.warning(events.TRANSIENT_LOST, customer=message.customer_id, type=message.type, reason=error)
+        is_here = self.send_transient(message.customer_id, message.payload)
+        if not is_here or self._conversations is not None:
+            self._calls.pass_on(message, to_followers=is_here)
