@@ -11,6 +11,7 @@ import { Panel } from "./chat/panel.js";
 import { read } from "./chat/story.js";
 import { styleSheet } from "./chat/styles.js";
 import { speaking } from "./chat/texts.js";
+import { Unread } from "./chat/unread.js";
 
 // This file is <hook>/client/lch-chat.js, maybe with a folder between.
 const OWN_HOOK = new URL(import.meta.url).href.replace(/\/client\/.*$/, "");
@@ -62,7 +63,7 @@ export class LchChat extends HTMLElement {
 
   /** How many messages have come that nobody has seen. */
   get unread() {
-    return this._unread ?? 0;
+    return this._unread?.count ?? 0;
   }
 
   get isOpen() {
@@ -164,6 +165,15 @@ export class LchChat extends HTMLElement {
       typing: () => this._client?.typing(),
       upload: (file, { signal, onprogress }) => this._upload(file, { signal, onProgress: onprogress }),
     });
+    this._unread = new Unread(this._memory, {
+      theirs: () => this._entries().filter(({ from }) => from === "dms"),
+      isOpen: () => this.isOpen,
+      changed: (count) => {
+        this._panel.showUnread(count);
+        this.dispatchEvent(new CustomEvent("unread", { detail: { count } }));
+      },
+      signal: this._stop.signal,
+    });
     this._panel.composer.takesFiles = this.hasAttribute("files") && this.getAttribute("files") !== "off";
     // Unasked, it does not cover the whole of a small page.
     const opensItself = this.hasAttribute("open") && !this._panel.wouldCover;
@@ -217,8 +227,6 @@ export class LchChat extends HTMLElement {
       this._passing = [{ key: `passing ${Date.now()}`, from: "dms", at: new Date().toISOString(), payload }];
       this._draw();
     });
-    window.addEventListener("storage", ({ key }) => key === this._memory.readKey && this._count(), { signal: this._stop.signal });
-    document.addEventListener("visibilitychange", () => this._count(), { signal: this._stop.signal });
     panel.showState(client.state, client.reason);
     this._changed();
     panel.log.live();
@@ -252,7 +260,7 @@ export class LchChat extends HTMLElement {
     const isConnected = this._client?.state === "connected";
     this._panel.log.show({ shown: [...shown, ...this._passing], menus, endedBy: isOver ? endedBy : null, isConnected });
     this._panel.showEnd(isOver ? endedBy : null);
-    this._count();
+    this._unread.update();
   }
 
   _choose(entry, { text, payload, index }) {
@@ -296,23 +304,9 @@ export class LchChat extends HTMLElement {
     this._panel.isOpen = open;
     this._memory.open = open;
     if (open && !this._client) this._begin();
-    this._count();
+    this._unread.update();
     this.dispatchEvent(new CustomEvent(open ? "open" : "close"));
     return true;
-  }
-
-  /** What has come is read while the chat is open and the page is seen. */
-  _count() {
-    const theirs = this._entries().filter(({ from }) => from === "dms");
-    if (this._panel.isOpen && document.visibilityState === "visible" && theirs.length) {
-      const last = theirs.at(-1).at;
-      if (!(this._memory.read >= last)) this._memory.read = last;
-    }
-    const count = theirs.filter(({ at }) => at > (this._memory.read ?? "")).length;
-    if (count === this._unread) return;
-    this._unread = count;
-    this._panel.showUnread(count);
-    this.dispatchEvent(new CustomEvent("unread", { detail: { count } }));
   }
 }
 

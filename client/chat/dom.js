@@ -66,6 +66,14 @@ export function picture(address, alt, attributes = {}) {
   return image;
 }
 
+export function asJson(value) {
+  try {
+    return JSON.stringify(value, null, 2) ?? String(value);
+  } catch {
+    return String(value);
+  }
+}
+
 /**
  * Keeps `scroller` at its end while content grows, unless the reader has scrolled away from it.
  * Returns {toEnd, hold, atEnd}: go there now; stay here although content is about to grow; is it there.

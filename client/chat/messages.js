@@ -1,7 +1,7 @@
 // Renders what DMS sends, one function a type. Everything in a payload comes from outside: it may be missing, of any
 // type, or hostile. Knows nothing of the connection.
 
-import { element, outsideLink, picture, webAddress } from "./dom.js";
+import { asJson, element, outsideLink, picture, webAddress } from "./dom.js";
 
 // By its name, where no content type says it.
 const IMAGE_NAME = /\.(png|jpe?g|gif|webp|avif|svg)$/i;
@@ -153,14 +153,6 @@ function renderUnknown(payload, say) {
   return element("details", { class: "unknown" },
     element("summary", {}, type ? say("unknownType", { type }) : say("unknown")),
     element("pre", { tabindex: "0", dir: "ltr" }, asJson(payload)));
-}
-
-function asJson(value) {
-  try {
-    return JSON.stringify(value, null, 2) ?? String(value);
-  } catch {
-    return String(value);
-  }
 }
 
 /** A text or number as text, anything else as none. */

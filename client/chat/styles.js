@@ -62,7 +62,7 @@ button:disabled { cursor: default; }
   display: block; width: 22px; height: 22px; fill: none;
   stroke: currentColor; stroke-width: 1.8; stroke-linecap: round; stroke-linejoin: round;
 }
-.visually-hidden {
+.visually-hidden, .follows .speaker {
   position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap;
 }
 
@@ -99,8 +99,7 @@ button:disabled { cursor: default; }
   box-shadow: none; animation: none;
 }
 .head {
-  display: flex; align-items: center; gap: 12px; min-height: 68px; padding: 10px 12px 10px 18px;
-  padding-inline: 18px 10px;
+  display: flex; align-items: center; gap: 12px; min-height: 68px; padding-block: 10px; padding-inline: 18px 10px;
   background: var(--_accent); color: var(--_on-accent);
 }
 .mark {
@@ -152,9 +151,7 @@ button:disabled { cursor: default; }
   text-align: center; text-wrap: balance; color: var(--_ink-soft);
 }
 .welcome-text { font-size: 21px; font-weight: 650; letter-spacing: -0.015em; color: var(--_ink); }
-.day {
-  display: flex; align-items: center; gap: 12px; font-size: 12.5px; font-weight: 550; color: var(--_ink-soft);
-}
+.day { display: flex; align-items: center; gap: 12px; font-size: 12.5px; font-weight: 550; color: var(--_ink-soft); }
 .day::before, .day::after { content: ""; flex: 1; height: 1px; background: var(--_line); }
 .message { display: flex; flex-direction: column; align-items: flex-start; max-width: 86%; min-width: 0; }
 .arrived { animation: arrive 0.2s ease-out; }
@@ -188,10 +185,7 @@ button:disabled { cursor: default; }
   width: 16px; height: 16px; border: 1.5px solid currentColor; border-radius: 50%;
   font-weight: 700; font-size: 11px; line-height: 13px; text-align: center;
 }
-.announcement {
-  align-self: center; max-width: 92%; padding: 2px 12px; text-align: center; text-wrap: balance;
-  font-size: 13.5px; color: var(--_ink-soft);
-}
+.announcement { align-self: center; max-width: 92%; padding: 2px 12px; text-align: center; text-wrap: balance; font-size: 13.5px; color: var(--_ink-soft); }
 .announcement .delivery { justify-content: center; }
 
 /* What DMS sends */

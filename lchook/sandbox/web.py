@@ -17,6 +17,7 @@ from lchook.sandbox.dms import SandboxDms
 from lchook.sandbox.faults import FaultsError
 from lchook.sandbox.posts import is_customer_id
 from lchook.sandbox.webhooks import OverloadedError
+from lchook.web import client_files
 
 CUSTOMERS: tuple[dict[str, str | int], ...] = (
     {"customer_id": "customer-1", "customer_name": "Ada Lindgren"},
@@ -145,6 +146,7 @@ def create_app(dms: SandboxDms, hook_url: str, **options: Any) -> Flask:
     # No static folder of its own: it would be this package's, at another address.
     app = Flask(__name__, static_folder=None)
     app.register_blueprint(create_blueprint(dms, hook_url, **options))
+    app.register_blueprint(client_files.create_blueprint())
     return app
 
 

@@ -13,6 +13,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -22,7 +23,8 @@ from tests.live.chat_element import new_chat as make_chat
 from tests.support.chromium import Pages
 from tests.support.demo import Demo
 from tests.support.sites import Site
-from tests.support.tools import ROOT
+from tests.support.tools import ROOT, npm_package
+from tests.support.waiting import wait_until
 
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
 
@@ -295,8 +297,13 @@ def test_what_is_said_and_chosen_without_a_network_is_sent_once_in_order(chat: C
 
 def test_typing_is_told_to_dms_now_and_then_and_not_at_every_key(chat: Chat) -> None:
     emitted = chat.page.evaluate_handle(
-        """() => { const said = []; const { client } = document.querySelector("lch-chat");
-                   const typing = client.typing.bind(client); client.typing = () => { said.push(1); typing(); }; return said; }"""
+        """() => {
+          const said = [];
+          const { client } = document.querySelector("lch-chat");
+          const typing = client.typing.bind(client);
+          client.typing = () => { said.push(1); typing(); };
+          return said;
+        }"""
     )
     chat.box.press_sequentially("Hi")
     assert emitted.evaluate("said => said.length") == 2
@@ -352,9 +359,11 @@ def test_files_are_shown_on_their_way_and_travel_with_the_message(new_chat: Call
           const data = new DataTransfer();
           data.items.add(new File(["x"], "pasted.txt", { type: "text/plain" }));
           const root = document.querySelector("lch-chat").shadowRoot;
-          root.querySelector("textarea").dispatchEvent(new ClipboardEvent("paste", { clipboardData: data, bubbles: true, cancelable: true }));
-          const to = root.querySelector(".log");
-          for (const type of ["dragover", "drop"]) to.dispatchEvent(new DragEvent(type, { dataTransfer: data, bubbles: true, cancelable: true }));
+          const usual = { bubbles: true, cancelable: true };
+          root.querySelector("textarea").dispatchEvent(new ClipboardEvent("paste", { clipboardData: data, ...usual }));
+          for (const type of ["dragover", "drop"]) {
+            root.querySelector(".log").dispatchEvent(new DragEvent(type, { dataTransfer: data, ...usual }));
+          }
         }"""
     )
     chips = chat.page.locator("lch-chat .file-chip")
@@ -399,7 +408,11 @@ def test_what_comes_while_it_is_closed_is_counted_until_it_is_read_in_any_tab(
     chat.box.press("Escape")
     expect(chat.launcher).to_be_focused()
     counts = chat.page.evaluate_handle(
-        "() => { const all = []; document.querySelector('lch-chat').addEventListener('unread', (e) => all.push(e.detail.count)); return all; }"
+        """() => {
+          const all = [];
+          document.querySelector("lch-chat").addEventListener("unread", ({ detail }) => all.push(detail.count));
+          return all;
+        }"""
     )
     for text in ("One", "Two"):
         chat.demo.dms_says(chat.customer_id, type="text", text=[text])
@@ -534,7 +547,7 @@ def test_no_state_of_it_keeps_anybody_out(new_chat: Callable[..., Chat], tmp_pat
     """axe-core in each state. Writes a picture of each to the folder LCH_SCREENSHOTS, or a temporary one."""
     folder = Path(os.environ.get("LCH_SCREENSHOTS") or tmp_path)
     folder.mkdir(parents=True, exist_ok=True)
-    axe = (ROOT / "node_modules/axe-core/axe.min.js").read_text()
+    axe = (npm_package("axe-core") / "axe.min.js").read_text()
     chat = new_chat(viewport={"width": 1000, "height": 800}).visit(files="")
     page = chat.page
     found: list[str] = []
@@ -545,7 +558,9 @@ def test_no_state_of_it_keeps_anybody_out(new_chat: Callable[..., Chat], tmp_pat
             page.evaluate(axe)
         violations = page.evaluate("axe.run('lch-chat', { resultTypes: ['violations'] }).then((all) => all.violations)")
         found.extend(
-            f"{name}: {each['id']}: {node['target']} {node['failureSummary']}" for each in violations for node in each["nodes"]
+            f"{name}: {each['id']}: {node['target']} {node['failureSummary']}"
+            for each in violations
+            for node in each["nodes"]
         )
 
     def schemes(name: str) -> None:
@@ -577,7 +592,9 @@ def test_no_state_of_it_keeps_anybody_out(new_chat: Callable[..., Chat], tmp_pat
     choose(chat, "card.png", picture(), "image/png")
     choose(chat, "a form with quite a long name that does not fit.pdf")
     choose(chat, "notes.txt")
-    page.evaluate("uploads[0].resolve({}); uploads[1].onProgress(0.42); uploads[2].reject(new Error('too large: at most 10 MB'))")
+    page.evaluate(
+        "uploads[0].resolve({}); uploads[1].onProgress(0.42); uploads[2].reject(new Error('too large: at most 10 MB'))"
+    )
     expect(page.locator("lch-chat .file-chip").last).to_contain_text("too large")
     schemes("files")
     for chip in page.locator("lch-chat .file-chip").all()[::-1]:
@@ -618,13 +635,86 @@ def test_every_language_has_every_text_and_the_page_says_which(new_chat: Callabl
     assert box["x"] < 40
     assert launcher["x"] < 40
     names = chat.page.evaluate(
-        """async (hook) => { const { LANGUAGES } = await import(`${hook}/client/chat/texts.js`);
-             const shape = (texts) => Object.entries(texts).map(([name, text]) => [name, ...(text.match(/\\{\\w+\\}/g) ?? [])].join(" "));
-             return Object.fromEntries(Object.entries(LANGUAGES).map(([name, texts]) => [name, shape(texts)])); }""",
+        """async (hook) => {
+          const { LANGUAGES } = await import(`${hook}/client/chat/texts.js`);
+          const values = (text) => text.match(/\\{\\w+\\}/g) ?? [];
+          const shape = (texts) => Object.entries(texts).map(([name, text]) => [name, ...values(text)].join(" "));
+          return Object.fromEntries(Object.entries(LANGUAGES).map(([name, texts]) => [name, shape(texts)]));
+        }""",
         chat.demo.url,
     )
     assert sorted(names) == sorted(LANGUAGES)
     assert [language for language in LANGUAGES if names[language] != names["en"]] == []
+
+
+# Tabs in step
+
+
+def seeds() -> list[int]:
+    """Two; LCH_CHAT_SEEDS=100-120 for those."""
+    first, _, last = os.environ.get("LCH_CHAT_SEEDS", "1-2").partition("-")
+    return list(range(int(first), int(last or first) + 1))
+
+
+@pytest.mark.parametrize("seed", seeds())
+def test_two_tabs_and_a_third_show_the_same_whatever_happened(
+    new_chat: Callable[..., Chat], pages: Pages, seed: int
+) -> None:
+    """Messages both ways, while tabs reload, the network is cut and the hook is killed."""
+    random = Random(seed)
+    one = new_chat().open()
+    other = Chat(pages.also_in(one.page.context), one.demo, one.site, one.customer_id).open()
+    demo = one.demo
+    said: list[str] = []
+    disturbances = ["reload", "cut", "kill", "reload", "cut"]
+    random.shuffle(disturbances)
+
+    def talk(is_up: bool = True) -> None:
+        for _ in range(random.randint(1, 3)):
+            who = random.choice([one, other, None] if is_up else [one, other])
+            said.append(f"{'d' if who is None else 'c'}{len(said)}")
+            if who is None:
+                demo.dms_says(one.customer_id, type="text", text=[said[-1]])
+            else:
+                who.say(said[-1])
+
+    for disturbance in disturbances:
+        talk()
+        if disturbance == "reload":
+            tab = random.choice([one, other])
+            tab.page.reload()
+            expect(tab.box).to_be_visible()
+        elif disturbance == "cut":
+            one.page.context.set_offline(True)
+            talk()
+            one.page.context.set_offline(False)
+        else:
+            demo.kill()
+            try:
+                talk(is_up=False)
+            finally:
+                demo.start()
+            demo.faults(webhook="silence")
+        talk()
+
+    third = Chat(pages.also_in(one.page.context), demo, one.site, one.customer_id).open()
+    ours = re.compile(r"[cd]\d+")
+
+    def shown(chat: Chat) -> list[str]:
+        return [text for text in chat.log.locator(".text").all_inner_texts() if ours.fullmatch(text)]
+
+    tabs = (one, other, third)
+    is_open = "client => client.entries.some(({ status }) => status === 'pending' || status === 'delayed')"
+    for tab in tabs:
+        tab.is_connected()
+        client = tab.page.evaluate_handle("document.querySelector('lch-chat').client")
+        wait_until(lambda client=client: not client.evaluate(is_open), "outcomes", timeout_seconds=40)  # type: ignore[misc]
+    wait_until(
+        lambda: all(sorted(shown(tab)) == sorted(said) for tab in tabs),
+        lambda: f"{said} in {[shown(tab) for tab in tabs]}",
+        timeout_seconds=30,
+    )
+    assert shown(one) == shown(other) == shown(third)
 
 
 def test_it_stays_small() -> None:

@@ -44,6 +44,9 @@ class Demo:
             DMS_URL=f"http://127.0.0.1:{self._dms_port}/dms",
             JWT_ISSUER=ISSUER,
             JWT_SECRET=SECRET,
+            CONVERSATION_TTL="3600",
+            CONVERSATION_UNPROVEN="on",
+            LCH_SANDBOX="1",
             STORE_URL=f"sqlite:///{self._log.with_name('mailboxes.sqlite')}",
             **self._settings,
         )

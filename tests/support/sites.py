@@ -1,4 +1,4 @@
-"""A site with a chat on it, as strict as a bank's: another origin than the hook's, its own address and the hook's, nothing inline."""
+"""A site with a chat on it, as strict as a bank's: of another origin than the hook, and with nothing inline."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ _PAGE = """<!doctype html>
 <body><main><h1>A bank</h1><p>Savings and loans. <a href="#more">More</a></p></main>
 <lch-chat{attributes}></lch-chat></body>
 </html>"""
-_CSS = "body { font-family: sans-serif; margin: 40px; } @media (prefers-color-scheme: dark) { body { background: #111; color: #eee } }"
+_CSS = """body { font-family: sans-serif; margin: 40px; }
+@media (prefers-color-scheme: dark) { body { background: #111; color: #eee; } a { color: #9cf; } }"""
 
 
 class Site:
