@@ -5,16 +5,18 @@
  */
 
 import { LchClient } from "./lch-client.js";
-import { Memory, joined } from "./chat/memory.js";
+import { Memory } from "./chat/memory.js";
 import { speaker } from "./chat/messages.js";
 import { Panel } from "./chat/panel.js";
-import { read } from "./chat/story.js";
 import { styleSheet } from "./chat/styles.js";
+import { Talk } from "./chat/talk.js";
 import { speaking } from "./chat/texts.js";
 import { Unread } from "./chat/unread.js";
 
 // This file is <hook>/client/lch-chat.js, maybe with a folder between.
 const OWN_HOOK = new URL(import.meta.url).href.replace(/\/client\/.*$/, "");
+// What comes so soon after the connection has been said before: it is shown, and not read out.
+const HISTORY_MS = 1_000;
 const FAILURES = { failed: "failed", rejected: "failed", unknown: "unclear" };
 
 export class LchChat extends HTMLElement {
@@ -112,6 +114,10 @@ export class LchChat extends HTMLElement {
     else this._startAnew();
   }
 
+  get _hook() {
+    return this.getAttribute("hook") || OWN_HOOK;
+  }
+
   _closeOwn() {
     this._own?.close();
     if (this._client === this._own) this._client = null;
@@ -137,14 +143,9 @@ export class LchChat extends HTMLElement {
   _build() {
     this._stop.abort();
     this._stop = new AbortController();
-    const hook = this.getAttribute("hook") || OWN_HOOK;
     const customer = this.getAttribute("customer-id") ?? "";
-    this._memory = new Memory(`${hook} ${this.getAttribute("connection") ?? ""} ${customer}`, customer !== "" || !this.token);
-    this._made = new Map();
-    this._remembered = this._memory.entries;
-    this._isKept = false;
-    this._passing = [];
-    this._startedAfter = null;
+    this._memory = new Memory(`${this._hook} ${this.getAttribute("connection") ?? ""} ${customer}`, customer !== "" || !this.token);
+    this._talk = new Talk(this._client, this._memory);
     const inLanguage = this.lang || this.closest("[lang]")?.lang || document.documentElement.lang || navigator.language;
     const say = (this._say = speaking(inLanguage, this._texts));
     this._panel = new Panel(this.shadowRoot, {
@@ -155,18 +156,21 @@ export class LchChat extends HTMLElement {
       reconnect: () => this._client?.connect(),
       end: () => this._client?.endSession(),
       startNew: () => {
-        this._startedAfter = this._entries().at(-1)?.key;
+        this._talk.startAnew();
         this._drawNow();
         this._panel.focus();
       },
-      choose: (entry, choice) => this._choose(entry, choice),
-      resend: (entry) => this._resend(entry),
+      choose: (entry, choice) => this._talk.choose(entry, choice) && this._panel.focus(),
+      resend: (entry) => {
+        this._talk.resend(entry);
+        this._panel.focus();
+      },
       send: (text, attachments) => this._client?.send({ text, ...(attachments.length && { attachments }) }),
       typing: () => this._client?.typing(),
       upload: (file, { signal, onprogress }) => this._upload(file, { signal, onProgress: onprogress }),
     });
     this._unread = new Unread(this._memory, {
-      theirs: () => this._entries().filter(({ from }) => from === "dms"),
+      theirs: () => this._talk.theirs,
       isOpen: () => this.isOpen,
       changed: (count) => {
         this._panel.showUnread(count);
@@ -178,68 +182,59 @@ export class LchChat extends HTMLElement {
     // Unasked, it does not cover the whole of a small page.
     const opensItself = this.hasAttribute("open") && !this._panel.wouldCover;
     const shown = this.hasAttribute("inline") || (this._asked ?? this._memory.open ?? opensItself);
+    this._asked = null;
     this._panel.isOpen = shown;
     // Who never opened it costs the hook no connection.
-    if (this._client || shown || this.hasAttribute("eager") || this._memory.read !== null) this._begin(hook, customer);
+    if (this._client || shown || this.hasAttribute("eager") || this._memory.read !== null) this._begin();
     else this._draw();
   }
 
   /** A client, if there is none, and its events to the screen. */
-  _begin(hook = this.getAttribute("hook") || OWN_HOOK, customer = this.getAttribute("customer-id") ?? "") {
-    if (!this._client) {
-      this._client = this._own = new LchClient({
-        url: hook,
-        token: this.token,
-        customerId: customer || undefined,
-        customerName: this.getAttribute("customer-name") ?? undefined,
-        connection: this.getAttribute("connection") ?? undefined,
-        contextData: this.contextData,
-      });
-    }
+  _begin() {
+    const given = (name) => this.getAttribute(name) || undefined;
+    this._client ??= this._own = new LchClient({
+      url: this._hook,
+      token: this.token,
+      customerId: given("customer-id"),
+      customerName: given("customer-name"),
+      connection: given("connection"),
+      contextData: this.contextData,
+    });
+    this._talk = new Talk(this._client, this._memory);
     const { _client: client, _panel: panel } = this;
     const on = (name, handle) => client.addEventListener(name, ({ detail }) => handle(detail), { signal: this._stop.signal });
     on("connection", ({ state, reason }) => {
       panel.showState(state, reason);
+      if (state === "connected") setTimeout(() => panel.log.live(), HISTORY_MS);
       this._draw();
     });
     on("entry", (entry) => {
       if (entry.from === "dms") panel.log.notTyping();
-      else this._memory.read ??= "";
-      this._passing = entry.from === "dms" ? [] : this._passing;
-      this._changed();
+      this._changed(entry);
       this.dispatchEvent(new CustomEvent("entry", { detail: entry }));
     });
     on("status", (entry) => {
       if (FAILURES[entry.status]) panel.announce(this._say(FAILURES[entry.status], { reason: entry.error ?? "" }));
       this._changed();
     });
-    on("history", ({ error }) => {
-      this._isKept = !error;
-      if (this._isKept) {
-        this._remembered = this._memory.entries = [];
-        // What another device has read already is no news here.
-        this._memory.read ??= this._entries().findLast(({ from }) => from === "dms")?.at ?? "";
-      }
+    on("history", ({ complete, error }) => {
+      if (!error) this._talk.kept();
       this._changed();
+      if (complete) queueMicrotask(() => panel.log.live());
     });
-    on("typing", (payload) => panel.log.typing(speaker(payload) || this._lastSpeaker()));
+    on("typing", (payload) => panel.log.typing(speaker(payload) || this._talk.lastSpeaker));
     on("waittime", (payload) => {
-      this._passing = [{ key: `passing ${Date.now()}`, from: "dms", at: new Date().toISOString(), payload }];
+      this._talk.passing(payload);
       this._draw();
     });
     panel.showState(client.state, client.reason);
+    if (client.state === "connected") panel.log.live();
     this._changed();
-    panel.log.live();
     if (this._own) client.connect();
   }
 
-  /** All that is known to have been said. */
-  _entries() {
-    return joined(this._remembered, this._client?.entries ?? []);
-  }
-
-  _changed() {
-    if (!this._isKept) this._memory.entries = this._entries();
+  _changed(entry) {
+    this._talk.changed(entry);
     this._draw();
   }
 
@@ -254,33 +249,10 @@ export class LchChat extends HTMLElement {
   }
 
   _drawNow() {
-    const entries = this._entries();
-    const { shown, menus, endedBy } = read(entries, this._made);
-    const isOver = endedBy !== null && entries.at(-1)?.key !== this._startedAfter;
-    const isConnected = this._client?.state === "connected";
-    this._panel.log.show({ shown: [...shown, ...this._passing], menus, endedBy: isOver ? endedBy : null, isConnected });
-    this._panel.showEnd(isOver ? endedBy : null);
+    const { story } = this._talk;
+    this._panel.log.show({ ...story, isConnected: this._client?.state === "connected" });
+    this._panel.showEnd(story.endedBy);
     this._unread.update();
-  }
-
-  _choose(entry, { text, payload, index }) {
-    const menu = read(this._entries(), this._made).menus.get(entry.key);
-    if (!menu?.open) return;
-    const note = ({ detail }) => this._made.set(detail.payload.message_id, { menu: entry.key, index });
-    // The client says so before it returns.
-    this._client.addEventListener("entry", note, { once: true });
-    this._client.choose({ text, payload });
-    this._panel.focus();
-  }
-
-  _resend(entry) {
-    const { message_id, ...payload } = entry.payload;
-    const made = this._made.get(message_id);
-    const note = ({ detail }) => made && this._made.set(detail.resentAs ?? detail.payload.message_id, made);
-    this._client.addEventListener("status", note, { once: true });
-    if (this._client.entries.includes(entry)) this._client.resend(message_id);
-    else this._client.send(payload); // said on a page before
-    this._panel.focus();
   }
 
   async _upload(file, options) {
@@ -290,11 +262,6 @@ export class LchChat extends HTMLElement {
       if (/takes no files/.test(error.message)) this._panel.composer.takesFiles = false;
       throw error;
     }
-  }
-
-  /** A typing indicator does not say who types. */
-  _lastSpeaker() {
-    return speaker(this._entries().findLast(({ payload }) => speaker(payload))?.payload);
   }
 
   /** Returns whether that changed anything. */

@@ -111,7 +111,7 @@ export class Log {
   }
 
   _draw(entry) {
-    const isLive = this._scroller.getAttribute("aria-live") === "polite";
+    const isLive = this._scroller.getAttribute("aria-live") === "polite" || entry.status === "pending";
     const node = entry.from === "customer" ? this._drawOurs(entry) : this._drawTheirs(entry);
     if (isLive) node.classList.add("arrived");
     return node;
@@ -120,7 +120,7 @@ export class Log {
   _drawOurs({ payload }) {
     const ends = payload.type === "customer_end_session";
     const texts = (Array.isArray(payload.text) ? payload.text : [payload.text]).map(words).filter(Boolean);
-    const body = ends ? [element("p", {}, this._say("endedByYou"))] : [...texts.map(paragraph), ...renderAttachments(payload.attachments, this._say)];
+    const body = ends ? [element("p", { dir: "auto" }, this._say("endedByYou"))] : [...texts.map(paragraph), ...renderAttachments(payload.attachments, this._say)];
     if (!body.length) body.push(...renderPayload(payload, this._say, () => {}));
     return element("div", { class: ends ? "announcement" : "message ours" },
       !ends && element("span", { class: "visually-hidden" }, `${this._say("you")}: `),

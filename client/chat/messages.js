@@ -15,7 +15,7 @@ const RENDERERS = {
   carousel: renderCarousel,
   link_button: renderLinkButton,
   wait_time: renderWaitTime,
-  csr_end_session: (_payload, { say }) => [element("p", {}, say("endedByThem"))],
+  csr_end_session: (_payload, { say }) => [element("p", { dir: "auto" }, say("endedByThem"))],
 };
 
 // These are no one's words: they stand across the conversation instead of in a bubble.
@@ -145,13 +145,13 @@ function renderLinkButton(payload, { say }) {
 function renderWaitTime(payload, { say }) {
   // DMS gives no unit, so the value is shown as it came.
   const time = words(payload.waitTime);
-  return time ? [element("p", {}, say("waitTime", { time }))] : [];
+  return time ? [element("p", { dir: "auto" }, say("waitTime", { time }))] : [];
 }
 
 function renderUnknown(payload, say) {
   const type = words(payload?.type);
   return element("details", { class: "unknown" },
-    element("summary", {}, type ? say("unknownType", { type }) : say("unknown")),
+    element("summary", { dir: "auto" }, type ? say("unknownType", { type }) : say("unknown")),
     element("pre", { tabindex: "0", dir: "ltr" }, asJson(payload)));
 }
 

@@ -44,7 +44,7 @@ export class Panel {
 
     this.log = new Log(say, asked);
     this._announcer = element("p", { class: "visually-hidden announcer", role: "status" });
-    this._endedText = element("p");
+    this._endedText = element("p", { dir: "auto" });
     this._startNew = button("button button-main", say("startNew"), asked.startNew);
     this._ended = element("div", { class: "ended", hidden: true }, this._endedText, this._startNew);
     this.composer = new Composer(say, { ...asked, announce: (text) => this.announce(text) });

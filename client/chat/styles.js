@@ -55,8 +55,7 @@ const CSS = `
 p, h2, ul, figure, pre { margin: 0; padding: 0; }
 ul { list-style: none; }
 button, textarea { margin: 0; font: inherit; letter-spacing: inherit; color: inherit; }
-button { cursor: pointer; touch-action: manipulation; }
-button:disabled { cursor: default; }
+button { touch-action: manipulation; } button:enabled { cursor: pointer; }
 :focus-visible { outline: 2px solid var(--_accent-ink); outline-offset: 2px; }
 .icon {
   display: block; width: 22px; height: 22px; fill: none;
@@ -128,8 +127,7 @@ button:disabled { cursor: default; }
   display: flex; align-items: center; justify-content: space-between; flex-wrap: wrap; gap: 8px 12px;
   padding: 12px 18px; border-block-end: 1px solid var(--_line); background: var(--_theirs);
 }
-.strip p { font-weight: 550; }
-.strip div { display: flex; gap: 8px; }
+.strip p { font-weight: 550; } .strip div { display: flex; gap: 8px; }
 
 .button {
   min-height: 36px; padding: 5px 14px; border: 1px solid var(--_line-strong); border-radius: 10px;
@@ -157,8 +155,7 @@ button:disabled { cursor: default; }
 .arrived { animation: arrive 0.2s ease-out; }
 @keyframes arrive { from { opacity: 0; transform: translateY(6px); } }
 .ours { align-self: flex-end; align-items: flex-end; }
-.wide { max-width: none; margin-inline-end: -18px; }
-.follows { margin-block-start: -9px; }
+.wide { max-width: none; margin-inline-end: -18px; } .follows { margin-block-start: -9px; }
 .speaker { margin-block-end: 4px; margin-inline-start: 2px; font-size: 13px; font-weight: 600; color: var(--_ink-soft); }
 .speaker time, .speaker .role { margin-inline-start: 2px; font-weight: 400; }
 .bubble {
@@ -231,8 +228,7 @@ button:disabled { cursor: default; }
 .typing:not(:empty) { padding-block: 10px 2px; }
 .dots { display: flex; gap: 4px; padding: 10px 12px; border-radius: 99px; background: var(--_theirs); }
 .dots i { width: 6px; height: 6px; border-radius: 50%; background: var(--_ink-soft); animation: dots 1.2s infinite; }
-.dots i:nth-child(2) { animation-delay: 0.15s; }
-.dots i:nth-child(3) { animation-delay: 0.3s; }
+.dots i:nth-child(2) { animation-delay: 0.15s; } .dots i:nth-child(3) { animation-delay: 0.3s; }
 @keyframes dots { 30% { transform: translateY(-3px); } 60%, 100% { transform: none; } }
 .to-end {
   position: absolute; inset-block-end: 10px; inset-inline: 0; width: max-content; margin-inline: auto;
@@ -261,7 +257,7 @@ button:disabled { cursor: default; }
 .round-main:hover { filter: brightness(0.92); }
 .photo { display: none; }
 @media (pointer: coarse) { .photo { display: grid; } }
-.files { display: grid; gap: 6px; max-height: 168px; margin-block-end: 8px; overflow: auto; }
+.files { display: grid; gap: 6px; max-height: 200px; margin-block-end: 8px; overflow: auto; }
 .file-chip {
   display: grid; grid-template-columns: 40px minmax(0, 1fr) auto; align-items: center; gap: 0 10px; padding: 6px 8px;
   border: 1px solid var(--_line); border-radius: 12px;
@@ -288,10 +284,7 @@ progress { display: block; width: 100%; height: 4px; margin-block-start: 4px; ac
 @media (max-width: 360px) { .mark { display: none; } .message { max-width: 92%; } }
 @media (max-height: 560px) { .head { min-height: 52px; padding-block: 6px; } .mark { display: none; } }
 @media (prefers-reduced-motion: reduce) { *, *::before, *::after { animation: none !important; transition: none !important; } }
-@media (forced-colors: active) {
-  .bubble, .launcher, .link-button, .button-main, .round-main, .badge { border: 1px solid; }
-  .dot { forced-color-adjust: none; }
-}
+@media (forced-colors: active) { .bubble, .launcher, .link-button, .button-main, .round-main, .badge { border: 1px solid; } }
 `;
 
 let sheet = null;

@@ -18,12 +18,17 @@ export class Unread {
 
   update() {
     const theirs = this._theirs();
-    const last = theirs.at(-1)?.at;
-    const read = this._memory.read;
-    if (last && this._isOpen() && document.visibilityState === "visible" && !(read >= last)) this._memory.read = last;
-    const count = theirs.filter(({ at }) => at > (this._memory.read ?? "")).length;
+    const last = theirs.at(-1);
+    if (last && isAfter(last, this._memory.read) && this._isOpen() && document.visibilityState === "visible") this._memory.read = last.at;
+    const { read } = this._memory;
+    const count = theirs.filter((entry) => isAfter(entry, read)).length;
     if (count === this.count) return;
     this.count = count;
     this._changed(count);
   }
+}
+
+/** The hook's clock and the browser's may write a time differently. */
+function isAfter({ at }, read) {
+  return Date.parse(at) > (Date.parse(read) || 0);
 }

@@ -285,7 +285,7 @@ def test_a_message_that_dms_does_not_take_for_now_says_that_it_waits(chat: Chat)
 def test_what_is_said_and_chosen_without_a_network_is_sent_once_in_order(chat: Chat) -> None:
     menu = chat.hears(**MENU)
     chat.page.context.set_offline(True)
-    expect(chat.connection).to_contain_text("Trying again")
+    expect(chat.connection).to_contain_text("Reconnecting")
     menu.get_by_role("button", name="First").click()
     expect(menu.locator("button.choice:enabled")).to_have_count(0)
     expect(chat.say("and some words")).to_contain_text("Waiting for the connection")
@@ -604,7 +604,7 @@ def test_no_state_of_it_keeps_anybody_out(new_chat: Callable[..., Chat], tmp_pat
     chat.demo.faults(webhook="silence")
     schemes("failed")
     page.context.set_offline(True)
-    expect(chat.connection).to_contain_text("Trying again")
+    expect(chat.connection).to_contain_text("Reconnecting")
     chat.say("And this one waits")
     schemes("offline")
     page.context.set_offline(False)
@@ -621,8 +621,9 @@ def test_no_state_of_it_keeps_anybody_out(new_chat: Callable[..., Chat], tmp_pat
     look("rtl")
     chat.hears(type="csr_end_session")
     schemes("ended")
-    page.keyboard.press("Escape")
+    page.evaluate("document.querySelector('lch-chat').close()")
     chat.hears(type="text", text=["One more thing"])
+    expect(page.locator("lch-chat .badge")).to_have_text("1")
     schemes("unread")
     assert found == []
 
