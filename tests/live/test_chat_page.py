@@ -173,7 +173,7 @@ def test_a_failed_message_says_why_and_can_be_sent_again(chat: Chat) -> None:
     message = chat.say("Can you hear me?")
     expect(message).to_contain_text("Not sent")
     expect(message).to_contain_text("400")
-    expect(chat.rows("event", "serverError")).to_have_count(1)
+    expect(chat.rows("event", "serverError").first).to_be_attached()
     chat.demo.faults()
     message.get_by_role("button", name="Send again").click()
     expect(chat.log.locator(".ours").last).to_contain_text("✓Sent")
@@ -243,11 +243,8 @@ def test_a_whole_conversation_needs_only_the_keyboard(chat: Chat) -> None:
     expect(chat.box).to_be_focused()
 
 
-def test_the_page_says_what_is_missing_where_it_stands_alone(
-    new_chat: Callable[..., Chat], open_page: Callable[..., Page]
-) -> None:
-    demo = new_chat().demo
-    page = open_page()
+def test_the_page_says_what_is_missing_where_it_stands_alone(demo: Demo, pages: Pages) -> None:
+    page = pages.open()
     page.route(re.compile("/sandbox/(wire|faults|say|config.json)"), lambda route: route.fulfill(status=404))
     chat = Chat(page, demo, f"page-{next(_numbers)}").open()
     expect(page.get_by_role("alert")).to_contain_text("settings could not be read")
@@ -415,7 +412,7 @@ def test_a_screenshot_for_the_readme(chat: Chat) -> None:
     chat.say("hello")
     chat.log.get_by_role("button", name="Show me some offers").click()
     expect(chat.log.locator(".card")).to_have_count(3)
-    expect(chat.rows("event", "serverMessage carousel").last).to_be_visible()
+    expect(chat.rows("event", "conversationMessage carousel").last).to_be_visible()
     folder = os.environ.get("LCH_SCREENSHOTS")
     picture = chat.page.screenshot(animations="disabled")
     assert len(picture) > 20_000

@@ -90,7 +90,7 @@ class Demo:
         assert answer.status_code == 200
 
     def posts(self, customer_id: str, until: str) -> list[dict[str, Any]]:
-        """What DMS was posted by this customer that is no typing, up to the text `until`, which is waited for."""
+        """What DMS took of this customer that is no typing, up to the text `until`, which is waited for."""
         bodies: list[dict[str, Any]] = []
         with requests.get(f"{self.url}/sandbox/wire?after=0", stream=True, timeout=DEADLINE_SECONDS) as answer:
             for line in answer.iter_lines(chunk_size=1):
@@ -100,8 +100,9 @@ class Demo:
                 if entry["direction"] != "to_dms" or str(entry["customer_id"]) != customer_id:
                     continue
                 body = entry["request"]["body"]
-                if body["type"] != "typing_indicator" and entry["status"] == 200:
-                    bodies.append(body)
+                if body["type"] == "typing_indicator" or entry["status"] != 200:
+                    continue
+                bodies.append(body)
                 if body.get("text") == [until]:
                     return bodies
         raise AssertionError(f"the text {until!r} was not posted")
