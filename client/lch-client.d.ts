@@ -229,7 +229,7 @@ export class LchClient extends EventTarget {
    * Say something; without a connection, as soon as there is one. The entry is there at once. Further fields travel as they are.
    * Resolves with the outcome, however it ends; while neither `close()`d nor the page left, within about 10 minutes.
    */
-  send(message: { text?: string; attachments?: { url: string }[] } & Fields): Promise<Outcome>;
+  send(message: { text?: string | string[]; attachments?: { url: string }[] } & Fields): Promise<Outcome>;
   /** Choose an item of a menu or carousel. */
   choose(item: { text: string; payload: string }): Promise<Outcome>;
   /** The customer is typing: call it at each key stroke. Sends one indicator in 3 s, and only while connected. */

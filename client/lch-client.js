@@ -113,7 +113,7 @@ export class LchClient extends EventTarget {
   send({ text, ...fields }) {
     const { contextData } = this.#options;
     const context_data = typeof contextData === "function" ? contextData() : contextData;
-    return this.#say({ type: "text", ...(text && { text: [text] }), ...(context_data && { context_data }), ...fields });
+    return this.#say({ type: "text", ...(text && { text: [text].flat() }), ...(context_data && { context_data }), ...fields });
   }
 
   choose({ text, payload }) {
@@ -247,7 +247,7 @@ export class LchClient extends EventTarget {
     const list = this.entries;
     const place = list.indexOf(entry);
     if (place >= 0) list.splice(place, 1);
-    const isLater = (other) => !other.cursor && (isOpen(other) || Date.parse(other.at) > Date.parse(entry.at));
+    const isLater = ({ cursor, status, at }) => (cursor ? cursor > entry.cursor : isOpen({ status }) || at > entry.at);
     let index = list.length;
     while (entry.cursor && index && isLater(list[index - 1])) index--;
     list.splice(index, 0, entry);
@@ -261,7 +261,8 @@ export class LchClient extends EventTarget {
     if (this.#cursors.has(cursor)) return this.#settle({ message_id, cursor, status });
     const known = from === "customer" ? this.#said.get(message_id) : this.#seen.get(JSON.stringify(payload));
     const entry = known && !known.cursor ? known : this.#entry({ at, from, payload, ...(from === "customer" && { status }) });
-    entry.cursor = this.#after = cursor;
+    entry.cursor = cursor;
+    if (!(this.#after > cursor)) this.#after = cursor;
     if (from === "dms") entry.at = at; // a message's own clock also says when it is too late to repeat it
     this.#cursors.set(cursor, entry);
     this.#place(entry);

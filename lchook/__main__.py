@@ -24,7 +24,7 @@ Usage: lch COMMAND [OPTIONS]
   forget   remove all that is kept of a customer
   sandbox  a DMS to develop against, and a chat page, beside an LCH that runs on its own
 
-Settings come from the environment, and from a file .env. `lch COMMAND --help` says more of doctor, token, forget, sandbox."""
+Settings come from the environment, and from a file .env. `lch COMMAND --help` says more of each but serve and demo."""
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The commands of `flask --app wsgi …` besides flask's own: doctor, token, forget, sandbox. They only read options and print."""
+"""The commands of `flask --app wsgi …` besides flask's own: doctor, token, forget, sandbox. They read options and print."""
 
 from __future__ import annotations
 
@@ -123,8 +123,8 @@ def _forget(app: Flask, settings: Settings) -> click.Command:
     def forget(customer: str) -> None:
         """Remove all that is kept of a customer: waiting messages both ways, what became of them, the conversation.
 
-        CUSTOMER is the customer_id, or for somebody without a name the anon-… of the log and of payloads. What Pega has is not
-        touched. The exit status is 0 where nothing of them is left, 1 where the store fails.
+        CUSTOMER is the customer_id; of somebody without a name the anon-… of the log and of payloads. What Pega has stays.
+        The exit status is 0 where nothing of them is left, 1 where the store fails.
         """
         if settings.store_url.startswith("memory:"):
             raise click.ClickException(

@@ -1,7 +1,6 @@
 """Conversations on their way to the connections that follow them, of the customers whose conversations are followed here.
 
 What is to be done is decided by `core/feed.py`, one for each customer. This performs it: readings of the store's log, sends.
-The effects of one customer are performed one after the other, by whoever brought the input, and none of them under the lock.
 """
 
 from __future__ import annotations
@@ -10,14 +9,13 @@ import contextlib
 import json
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from lchook.core import events
 from lchook.core.ack_timers import AckTimers
 from lchook.core.conversation import Entry, entry_json, page_json, status_json
-from lchook.core.delivery import Removal
 from lchook.core.feed import (
     MAX_FOLLOWERS,
     Effect,
@@ -31,6 +29,7 @@ from lchook.core.feed import (
     SentEntries,
     Unfollow,
 )
+from lchook.flows.feeds import Feeds, Step
 from lchook.logs import Log
 from lchook.store import FOLLOW_SECONDS, Store, StoreError
 
@@ -40,9 +39,7 @@ log = Log("lchook.flows.to_customer")
 _LOOK_SECONDS = FOLLOW_SECONDS / 3
 _MAX_TICK_SECONDS = 1.0
 # What is counted; docs/operations.md says what each means.
-EVENTS = ("opted_in", "refused", "pages", "entries", "acknowledged", "acknowledged_by_heartbeat", "read_failed")
-
-Step = Callable[[Feed], list[Effect]]
+EVENTS = ("opted_in", "pages", "entries", "acknowledged", "acknowledged_by_heartbeat", "read_failed")
 
 
 class Connections(Protocol):
@@ -81,10 +78,8 @@ class Conversations:
         self._ack_timeout_seconds = ack_timeout_seconds
         self._soon = soon or (lambda task: task())
         self._clock = clock
-        # Held while a feed decides, and never while anything is performed.
+        self._feeds = Feeds(self._perform, self._failed)
         self._lock = threading.Lock()
-        self._feeds: dict[str, Feed] = {}
-        self._performing: dict[str, deque[Effect]] = {}
         self._customer_of: dict[str, str] = {}
         self._timers = AckTimers(ack_timeout_seconds=ack_timeout_seconds, heartbeat_seconds=heartbeat_seconds)
         # Customers of whom the store is to be told what is done; and those to look at again.
@@ -96,8 +91,7 @@ class Conversations:
 
     def __contains__(self, customer_id: str) -> bool:
         """Does somebody follow this customer's conversation here?"""
-        feed = self._feeds.get(customer_id)
-        return feed is not None and bool(feed.followers)
+        return bool(self._feeds.connections(customer_id))
 
     def followers(self) -> int:
         """How many connections follow a conversation."""
@@ -112,7 +106,7 @@ class Conversations:
             self._customer_of[connection] = customer_id
         self.counts["opted_in"] += 1
         log.info(events.CONVERSATION_FOLLOWED, customer=customer_id, socket=connection)
-        self._input(customer_id, lambda feed: feed.join(connection, after), create=True)
+        self._feeds.input(customer_id, lambda feed: feed.join(connection, after), create=True)
         if self._connections.answered_ping_age(connection) is None:
             # It closed meanwhile, and under threads `leave` may have come first.
             self.leave(connection)
@@ -123,26 +117,26 @@ class Conversations:
         with self._lock:
             customer_id = self._customer_of.pop(connection, None)
         if customer_id is not None:
-            self._input(customer_id, lambda feed: feed.leave(connection))
+            self._feeds.input(customer_id, lambda feed: feed.leave(connection))
 
     def news(self, customer_id: str) -> None:
         """The customer's conversation may have grown. Does not wait for the store."""
         if customer_id in self._feeds:
-            self._soon(lambda: self._input(customer_id, Feed.news))
+            self._soon(lambda: self._feeds.input(customer_id, Feed.news))
 
     def reconnected(self) -> None:
         """The store was away: look anew."""
-        for customer_id in list(self._feeds):
+        for customer_id in self._feeds.customers():
             self.news(customer_id)
 
     def send_transient(self, customer_id: str, text: str) -> None:
         """Send a payload (JSON) that is not kept."""
-        for connection in self._connections_of(customer_id):
+        for connection in self._feeds.connections(customer_id):
             self._connections.emit(connection, text, lambda *_: None)
 
     def send_status(self, customer_id: str, payload: dict[str, Any]) -> None:
         """Send a `messageStatus` that is not in the log: a message is delayed."""
-        for connection in self._connections_of(customer_id):
+        for connection in self._feeds.connections(customer_id):
             self._connections.send_event(connection, "messageStatus", payload)
 
     def tick(self) -> None:
@@ -161,7 +155,7 @@ class Conversations:
             assert isinstance(delivery, SentEntries)  # noqa: S101  # for the type checker
             self._prove(delivery, now)
         for _ in range(len(self._retries)):
-            self._input(self._retries.pop(), Feed.retry)
+            self._feeds.input(self._retries.pop(), Feed.retry)
             if self._clock() - now > _MAX_TICK_SECONDS:
                 # The store stalls, and would do so for each of them.
                 break
@@ -171,40 +165,9 @@ class Conversations:
 
     # Inputs and effects
 
-    def _connections_of(self, customer_id: str) -> list[str]:
-        feed = self._feeds.get(customer_id)
-        return [] if feed is None else list(feed.followers)
-
-    def _input(self, customer_id: str, step: Step, *, create: bool = False) -> None:
-        """Let the customer's feed decide, and perform what it says, unless somebody is at it."""
-        with self._lock:
-            feed = self._feeds.get(customer_id)
-            if feed is None:
-                if not create:
-                    return
-                feed = self._feeds[customer_id] = Feed(customer_id)
-            effects = step(feed)
-            performing = self._performing.get(customer_id)
-            if performing is not None:
-                performing.extend(effects)
-                return
-            performing = self._performing[customer_id] = deque(effects)
-        while True:
-            with self._lock:
-                if not performing:
-                    del self._performing[customer_id]
-                    if feed.is_idle:
-                        del self._feeds[customer_id]
-                    return
-                effect = performing.popleft()
-            try:
-                answer = self._perform(feed, effect)
-            except Exception:
-                log.exception(events.SENDING_FAILED, customer=customer_id)
-                answer = Feed.read_failed if isinstance(effect, Read) else None
-            if answer is not None:
-                with self._lock:
-                    performing.extend(answer(feed))
+    def _failed(self, feed: Feed, effect: Effect) -> Step | None:
+        log.exception(events.SENDING_FAILED, customer=feed.customer_id)
+        return Feed.read_failed if isinstance(effect, Read) else None
 
     def _perform(self, feed: Feed, effect: Effect) -> Step | None:
         """Do it. Returns what the feed is to be told of it."""
@@ -251,7 +214,7 @@ class Conversations:
         if sent.message_id is not None:
             names = {"customer": sent.customer_id, "message": sent.message_id, "socket": sent.connection}
             log.info(events.ACKNOWLEDGED_LATE if sent.overdue else events.ACKNOWLEDGED, **names)
-        self._input(sent.customer_id, lambda feed: feed.acknowledged(sent), create=True)
+        self._feeds.input(sent.customer_id, lambda feed: feed.acknowledged(sent), create=True)
 
     def _prove(self, sent: SentEntries, now: float) -> None:
         """Has the connection answered a ping that was sent after the entries? Then they have arrived."""
@@ -264,7 +227,7 @@ class Conversations:
             self.leave(sent.connection)
         elif age < now - sent.sent_at:
             self.counts["acknowledged_by_heartbeat"] += 1
-            self._input(sent.customer_id, lambda feed: feed.acknowledged(sent), create=True)
+            self._feeds.input(sent.customer_id, lambda feed: feed.acknowledged(sent), create=True)
         else:
             with self._lock:
                 self._timers.put_back(sent, now)
@@ -296,13 +259,15 @@ class Conversations:
         """Tell the store what is done, of all customers together."""
         with self._lock:
             customers, self._to_remove = list(self._to_remove), {}
-            done = {name: list(self._feeds[name].queued_done) for name in customers if name in self._feeds}
-        try:
-            self._store.remove([Removal(name, numbers, last=False) for name, numbers in done.items()])
-        except StoreError as error:
-            log.error(events.REMOVE_FAILED, customers=len(done), reason=error)
-            for name in done:
-                self._input(name, Feed.remove_failed)
+        removals = self._feeds.removals(customers)
+        if not removals:
             return
-        for name, numbers in done.items():
-            self._input(name, lambda feed, numbers=numbers: feed.removed(numbers))  # type: ignore[misc]
+        try:
+            self._store.remove(removals)
+        except StoreError as error:
+            log.error(events.REMOVE_FAILED, customers=len(removals), reason=error)
+            for removal in removals:
+                self._feeds.input(removal.customer_id, Feed.remove_failed)
+            return
+        for removal in removals:
+            self._feeds.input(removal.customer_id, lambda feed, removal=removal: feed.removed(removal.numbers))  # type: ignore[misc]

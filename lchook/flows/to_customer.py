@@ -1,8 +1,7 @@
 """The flow to customers: a webhook's message is kept in the customer's mailbox until their browser has it.
 
 What is to be done is decided by `core/session.py`, one for each customer who is here. This performs it: calls to the store,
-sends, questions to connections. The effects of one customer are performed one after the other, by whoever brought the
-input, and none of them under the lock. Knows nothing of HTTP, and of Socket.IO only its port, `Connections`.
+sends, questions to connections. Knows nothing of HTTP, and of Socket.IO only its port, `Connections`.
 """
 
 from __future__ import annotations
@@ -73,7 +72,6 @@ class ToCustomer:
         """
         self._store = store
         self._connections = connections
-        # Where they are kept.
         self._conversations = conversations
         self._clock = clock
         # What happened, for those who run it.
@@ -172,25 +170,18 @@ class ToCustomer:
             log.warning(events.MAILBOX_FULL, customer=customer_id, messages=kept.dropped)
         session = self._sessions.get(customer_id)
         if session is None or (session.connection is None and not kept.here):
-            if self._conversations is not None and customer_id in self._conversations:
-                # The log says when it is sent to those who follow the conversation.
-                pass
-            elif kept.here:
-                log.info(events.WAITS_FOR_CUSTOMER, customer=customer_id, message=name)
-            else:
-                log.info(events.WAITS_ELSEWHERE, customer=customer_id, message=name)
+            if self._conversations is None or customer_id not in self._conversations:
+                event = events.WAITS_FOR_CUSTOMER if kept.here else events.WAITS_ELSEWHERE
+                log.info(event, customer=customer_id, message=name)
             return
         stored = Message(kept.number, text, message.payload)
         self._sessions.input(customer_id, lambda session: session.stored(stored, kept.before))
 
     def send_transient(self, customer_id: str, payload: dict[str, Any]) -> bool:
-        """Send a payload that is not stored, if the customer is here; tells whether they are, those aside who follow their
-        conversation."""
+        """Send a payload that is not stored, if the customer is here; tells whether they are, followers aside."""
         if self._conversations is not None:
             self._conversations.send_transient(customer_id, json.dumps(payload, separators=(",", ":")))
-        session = self._sessions.get(customer_id)
-        connection = session.connection if session is not None else None
-        if connection is None:
+        if (session := self._sessions.get(customer_id)) is None or (connection := session.connection) is None:
             return False
         text = json.dumps(payload, separators=(",", ":"))
         self._deliveries.send(Delivery(customer_id, 0, connection), Message(0, text, payload))
@@ -200,9 +191,7 @@ class ToCustomer:
         """Send a `messageStatus`, if the customer is here; tells whether they are. Nobody acknowledges it."""
         if self._conversations is not None and payload["status"] == "delayed":
             self._conversations.send_status(customer_id, payload)
-        session = self._sessions.get(customer_id)
-        connection = session.connection if session is not None else None
-        if connection is None:
+        if (session := self._sessions.get(customer_id)) is None or (connection := session.connection) is None:
             return False
         self._connections.send_event(connection, "messageStatus", payload)
         return True

@@ -43,8 +43,8 @@ class SqliteConversation(SqliteFile):
                 (customer_id, changed_after, after),
             )
             rows = db.execute(
-                f"SELECT {_COLUMNS} FROM conversation WHERE customer = ? AND number > ? ORDER BY number",  # noqa: S608
-                (customer_id, max(after, since)),
+                f"SELECT {_COLUMNS} FROM conversation WHERE customer = ? AND number > ? ORDER BY number LIMIT ?",  # noqa: S608
+                (customer_id, max(after, since), PAGE_ENTRIES + 1),
             )
             entries: list[Entry] = []
             characters, more = 0, False
@@ -54,6 +54,7 @@ class SqliteConversation(SqliteFile):
                     break
                 entries.append(_entry(row))
                 characters += len(entries[-1].text)
+            rows.close()
             return Entries(entries, [_entry(row) for row in changes], more, self._next_number(db, customer_id, now)[0])
 
         # Most have joined long ago, and only read.

@@ -30,7 +30,7 @@ class Connections:
     def emit(
         self, connection: str, payload: str, acknowledged: Callable[..., object], *, event: str = "serverMessage"
     ) -> None:
-        """Send an event with one argument; `acknowledged` is called when the client has it, once. In the default namespace only.
+        """Send an event with one argument; `acknowledged` is called when the client has it, once. In the default namespace.
 
         What python-socketio does for it, without its search for binary data and rooms, at a fifth of the cost. A client that
         does not read is sent nothing, and closed.

@@ -65,7 +65,7 @@ def test_the_readmes_settings_are_those_of_config() -> None:
 @pytest.fixture(scope="module")
 def busy_hook() -> Iterator[Hook]:
     """One to which everything has happened that makes a metric appear."""
-    with running_hook(gunicorn_command) as hook:
+    with running_hook(gunicorn_command, CONVERSATION_TTL="60") as hook:
         with hook.connect() as client, RawWebSocket(hook.url) as rubbish:
             client.say("somebody")
             hook.webhook("somebody")
@@ -102,6 +102,7 @@ def test_the_metrics_in_operations_are_the_real_ones(busy_hook: Hook) -> None:
         ("lch_deliveries_total", ["flows/to_customer.py", "flows/deliveries.py", "flows/mailbox_calls.py"]),
         ("lch_clients_total", ["web/chat.py"]),
         ("lch_refusals_total", ["transport/guard.py"]),
+        ("lch_conversation_events_total", ["flows/conversations.py"]),
     ],
 )
 def test_each_outcome_that_is_counted_is_described(metric: str, sources: list[str]) -> None:

@@ -20,7 +20,7 @@ end
 local function news(customer)
   followers(customer, function(instance)
     redis.call('SADD', p .. 'news:' .. instance, customer)
-    ring(instance, 'news', customer)
+    notify(instance, 'news', customer)
   end)
 end
 local function drop_entries(customer, last_rank)

@@ -433,6 +433,16 @@ test("it says how long ago the customer spoke, and which connection is meant", a
   assert.deepEqual(socket.auth, { customer_id: "ada", connection: "brand", spoke_seconds_ago: 30 });
 });
 
+test("what was said before can be said anew as it was", async () => {
+  const { client, socket } = await joined({ customerName: "Ada" });
+  client.send({ text: "Hello", postback: "hello" });
+  const { message_id, ...payload } = socket.sent[0].data;
+  client.send(payload);
+  const again = socket.sent[1].data;
+  assert.notEqual(again.message_id, message_id);
+  assert.deepEqual({ ...again, message_id }, { ...payload, message_id });
+});
+
 test("typing is told once in three seconds, and only while connected", async () => {
   const { client, socket } = await joined();
   for (const seconds of [0, 1, 2, 3]) {

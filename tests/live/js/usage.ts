@@ -17,8 +17,9 @@ client.addEventListener("connection", ({ detail }) => {
 client.addEventListener("history", ({ detail: { entries, complete } }) => complete && entries.forEach(words));
 client.addEventListener("typing", ({ detail }) => detail.csr_name?.toUpperCase());
 client.addEventListener("something else", (event: Event) => event.preventDefault());
-// @ts-expect-error: a message's text is one text
 client.send({ text: ["Hello"] });
+// @ts-expect-error: a text is no number
+client.send({ text: 7 });
 // @ts-expect-error: there is no client without an address
 new LchClient({});
 
