@@ -171,8 +171,9 @@ class ToCustomer:
         session = self._sessions.get(customer_id)
         if session is None or (session.connection is None and not kept.here):
             if self._conversations is None or customer_id not in self._conversations:
-                event = events.WAITS_FOR_CUSTOMER if kept.here else events.WAITS_ELSEWHERE
-                log.info(event, customer=customer_id, message=name)
+                log.info(
+                    events.WAITS_FOR_CUSTOMER if kept.here else events.WAITS_ELSEWHERE, customer=customer_id, message=name
+                )
             return
         stored = Message(kept.number, text, message.payload)
         self._sessions.input(customer_id, lambda session: session.stored(stored, kept.before))
