@@ -9,7 +9,10 @@ import gzip
 import json
 import os
 import re
+import socket
 import struct
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -716,6 +719,30 @@ def test_two_tabs_and_a_third_show_the_same_whatever_happened(
         timeout_seconds=30,
     )
     assert shown(one) == shown(other) == shown(third)
+
+
+def test_the_page_of_the_documentation_talks(demo: Demo, pages: Pages, tmp_path: Path) -> None:
+    text = (ROOT / "docs/put-the-chat-on-your-site.md").read_text()
+    html = re.search(r"```html\n(<!doctype html>.*?)```", text, re.S)
+    assert html
+    (tmp_path / "index.html").write_text(html[1].replace("http://127.0.0.1:5600", demo.url))
+    command = [sys.executable, "-m", "http.server", str(demo.guest_port), "--bind", "127.0.0.1"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            page = pages.open()
+            wait_until(lambda: is_there(demo.guest_port), "the site")
+            page.goto(f"http://127.0.0.1:{demo.guest_port}/")
+            page.get_by_role("button", name="Open the chat").click()
+            page.get_by_label("Your message").fill("hello")
+            page.keyboard.press("Enter")
+            expect(page.get_by_role("log")).to_contain_text("I am Robin")
+        finally:
+            server.terminate()
+
+
+def is_there(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_it_stays_small() -> None:

@@ -149,7 +149,7 @@ def test_a_carousel_shows_its_cards_and_posts_a_choice_back(chat: Chat) -> None:
 
 
 def test_a_file_can_be_attached_by_its_address_and_only_by_a_web_address(chat: Chat) -> None:
-    chat.page.get_by_text("The customer attaches…").click()
+    chat.page.get_by_text("Attach a file…").click()
     address = chat.page.get_by_label("Address of a file to attach")
     address.fill("javascript:alert(1)")
     address.press("Enter")

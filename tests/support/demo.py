@@ -31,8 +31,13 @@ class Demo:
         """:param origins: of other sites that may connect."""
         self.port, self._dms_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        # Of a site that a test starts itself.
+        self.guest_port = free_port()
         self._log = log
-        self._settings = {"ALLOWED_ORIGIN": ",".join((self.url, *origins)), **settings}
+        self._settings = {
+            "ALLOWED_ORIGIN": ",".join((self.url, f"http://127.0.0.1:{self.guest_port}", *origins)),
+            **settings,
+        }
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:

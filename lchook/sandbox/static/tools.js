@@ -1,4 +1,4 @@
-// The panels that make the sandbox do something: what the agent says now, what the customer attaches, and what goes wrong on
+// The panels that make the sandbox do something: what the agent says now, what the customer attaches by its address, and what goes wrong on
 // purpose. Without a sandbox behind the page they say so and stay shut.
 
 import { webAddress } from "/client/chat/dom.js";
@@ -87,7 +87,7 @@ export function setUpSay(api, customerId) {
   });
 }
 
-/** "The customer attaches…": a file that is on the web already, by its address, as some sites' own clients do it. */
+/** "Attach a file…": one that is on the web already, by its address, as some sites' own clients do it. */
 export function setUpAttach(attach) {
   const field = byId("attach-url");
   field.addEventListener("input", () => field.setCustomValidity(""));
