@@ -440,6 +440,36 @@ def test_it_stays_open_from_page_to_page_and_what_was_said_stays(chat: Chat) -> 
     expect(chat.ours).to_contain_text("✓Sent")
 
 
+def test_where_the_hook_keeps_nothing_the_tab_remembers_what_was_said(new_chat: Callable[..., Chat]) -> None:
+    chat = new_chat()
+    client = """async (hook) => {
+      const chat = document.querySelector("lch-chat");
+      const { LchClient } = await import(`${hook}/client/lch-client.js`);
+      chat.client = new LchClient({ url: hook, customerId: chat.getAttribute("customer-id"), conversation: false });
+      chat.client.connect();
+    }"""
+
+    def start() -> None:
+        chat.visit(open="")
+        chat.page.evaluate(client, chat.demo.url)
+        chat.is_connected()
+
+    start()
+    menu = chat.hears(**MENU)
+    menu.get_by_role("button", name="Second").click()
+    expect(chat.ours).to_contain_text("✓Sent")
+    chat.demo.faults(dms="400", webhook="silence")
+    expect(chat.say("not now")).to_contain_text("Not sent")
+    chat.demo.faults(webhook="silence")
+    start()
+    expect(chat.log.locator(".text")).to_have_text(["Which one?", "Second", "not now"])
+    expect(chat.log.locator("button.choice.chosen")).to_have_text("Second")
+    expect(chat.log.locator("button.choice:enabled")).to_have_count(0)
+    chat.log.get_by_role("button", name="Send again").click()
+    expect(chat.ours.last).to_contain_text("✓Sent")
+    expect(chat.ours).to_have_count(2)
+
+
 def test_the_page_can_open_it_give_it_a_client_and_replace_texts(new_chat: Callable[..., Chat]) -> None:
     chat = new_chat().visit()
     events = chat.page.evaluate(

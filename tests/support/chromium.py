@@ -45,9 +45,18 @@ class Pages:
         page = context.new_page()
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("console", lambda said: self.complaints.append(said.text) if said.type == "error" else None)
+        page.on(
+            "response",
+            lambda answer: self.complaints.append(_said(answer)) if answer.status >= 500 or answer.status == 400 else None,
+        )
         page.on("dialog", lambda dialog: (self.complaints.append(f"dialog: {dialog.message}"), dialog.dismiss()))
         return page
 
     def close(self) -> None:
         for context in self._contexts:
             context.close()
+
+
+def _said(answer: Any) -> str:
+    request = answer.request
+    return f"{answer.status}: {request.method} {request.url} {request.post_data or ''}"
