@@ -24,13 +24,13 @@ function filled(node, attributes, children = []) {
   return node;
 }
 
-/** The address in full, if it is an http or https one (or a path on this page's own host), else null. */
+/** The address, if it is an http or https one, else null. A path is none: it would lead to the site that the chat is on. */
 export function webAddress(text) {
   const address = parsed(text);
   return address !== null && address.protocol.startsWith("http") && LINK_SCHEMES.has(address.protocol) ? address.href : null;
 }
 
-/** What a link may lead to: a web address, a mail address or a telephone number, in full; else null. */
+/** What a link may lead to: a web address, a mail address or a telephone number; else null. */
 export function linkAddress(text) {
   const address = parsed(text);
   return address !== null && LINK_SCHEMES.has(address.protocol) ? address.href : null;
@@ -39,7 +39,7 @@ export function linkAddress(text) {
 function parsed(text) {
   if (typeof text !== "string") return null;
   try {
-    return text.startsWith("/") ? new URL(text, window.location.origin) : new URL(text);
+    return new URL(text);
   } catch {
     return null;
   }

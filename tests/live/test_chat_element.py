@@ -128,6 +128,7 @@ def test_nothing_from_outside_becomes_html_or_runs(chat: Chat) -> None:
         text=["file"],
         attachments=[attachment, {**attachment, "url": "data:text/html,<script>alert(5)</script>"}],
     )
+    chat.hears(type="link_button", label="Press me", url="/logout")
     chat.hears(type=hostile)
     expect(chat.say(hostile)).to_contain_text("<script>")
     expect(chat.hears(type="text", text=["The end"])).to_contain_text("The end")
