@@ -211,7 +211,7 @@ export class LchClient extends EventTarget {
       if (waiting.on !== on) return; // repeated on another connection
       waiting.on = undefined;
       if (error) {
-        // No outcome: nothing came in time, or the connection died. The same message once more does no harm.
+        // Nothing came in time, or the connection died: the same once more.
         if (!socket.connected) waiting.tries++;
         this.#deliver(waiting);
         return;
@@ -222,7 +222,7 @@ export class LchClient extends EventTarget {
     });
   }
 
-  /** A message's outcome, or that it is delayed: by acknowledgement, `messageStatus`, or the conversation. */
+  /** A message's outcome, or that it is delayed. */
   #settle({ message_id, cursor, status, error, ...more }) {
     const entry = this.#cursors.get(cursor) ?? this.#said.get(message_id);
     if (!entry || status === "pending" || (status === "delayed" && entry.status !== "pending")) return;
@@ -263,7 +263,7 @@ export class LchClient extends EventTarget {
     const entry = known && !known.cursor ? known : this.#entry({ at, from, payload, ...(from === "customer" && { status }) });
     entry.cursor = cursor;
     if (!(this.#after > cursor)) this.#after = cursor;
-    if (from === "dms") entry.at = at; // a message's own clock also says when it is too late to repeat it
+    if (from === "dms") entry.at = at; // a message's own says when it is too late to repeat it
     this.#cursors.set(cursor, entry);
     this.#place(entry);
     if (entry !== known) {
@@ -382,7 +382,7 @@ export class LchClient extends EventTarget {
     for (const waiting of this.#waiting.values()) this.#deliver(waiting);
   }
 
-  // What outlives the page: under a key of this tab's own, which a lock holds, the messages without an outcome.
+  // What outlives the page: the messages without an outcome, in a record of this tab's own, which a lock holds.
 
   #key(...names) {
     return ["lch", this.#url, this.#options.connection ?? "", ...names].map(encodeURIComponent).join(" ");
@@ -466,7 +466,7 @@ function parsed(text) {
   }
 }
 
-/** `fetch` tells nothing of an upload's progress; XMLHttpRequest, where there is one, does. */
+/** By XMLHttpRequest where there is one: `fetch` tells no progress. */
 async function put(url, { method, headers, body, signal }, onProgress) {
   let status, text;
   if (globalThis.XMLHttpRequest) {

@@ -6,7 +6,6 @@ sends, questions to connections. Knows nothing of HTTP, and of Socket.IO only it
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections import Counter
@@ -97,7 +96,7 @@ class ToCustomer:
     # Connections
 
     def spoke(self, customer_id: str, connection: str, *, claim: bool = False) -> None:
-        """The customer speaks on this connection: they are reached on it from now on. `deliver_pending` sends what waits.
+        """The customer speaks on this connection: they are reached on it from now on. `heard` sends what waits.
 
         :param claim: the store does not hear of it with what they say, as of a typing indicator.
         """
@@ -120,6 +119,10 @@ class ToCustomer:
             return session.resumed(connection, now, spoke_at=spoke_at, is_older=self._is_older(session, connection))
 
         self._attach(customer_id, connection, step)
+
+    def heard(self, customer_id: str) -> None:
+        """The store has heard that the customer speaks: send what waits for them, if they came from elsewhere."""
+        self._sessions.input(customer_id, lambda session: session.calls.heard())
 
     def deliver_pending(self, customer_id: str) -> None:
         """Send what waits for the customer, if they are here."""
@@ -180,11 +183,11 @@ class ToCustomer:
 
     def send_transient(self, customer_id: str, payload: dict[str, Any]) -> bool:
         """Send a payload that is not stored, if the customer is here; tells whether they are, followers aside."""
+        text = compact_json(payload)
         if self._conversations is not None:
-            self._conversations.send_transient(customer_id, json.dumps(payload, separators=(",", ":")))
-        if (session := self._sessions.get(customer_id)) is None or (connection := session.connection) is None:
+            self._conversations.send_transient(customer_id, text)
+        if (connection := self._sessions.connection(customer_id)) is None:
             return False
-        text = json.dumps(payload, separators=(",", ":"))
         self._deliveries.send(Delivery(customer_id, 0, connection), Message(0, text, payload))
         return True
 
@@ -192,7 +195,7 @@ class ToCustomer:
         """Send a `messageStatus`, if the customer is here; tells whether they are. Nobody acknowledges it."""
         if self._conversations is not None and payload["status"] == "delayed":
             self._conversations.send_status(customer_id, payload)
-        if (session := self._sessions.get(customer_id)) is None or (connection := session.connection) is None:
+        if (connection := self._sessions.connection(customer_id)) is None:
             return False
         self._connections.send_event(connection, "messageStatus", payload)
         return True

@@ -31,6 +31,7 @@ _FORGET_AT_ONCE = 1000
 _UNKNOWN = Outcome("failed", error=UNKNOWN_OUTCOME)
 _LOST = Outcome("failed", error=LOST_OUTCOME)
 _FULL = Outcome("rejected", error="too many messages of all customers are waiting: try again later")
+_OUTCOME = "SELECT coalesce(outcome, '') FROM to_dms WHERE key = ? AND at >= ?"
 _COLUMNS = "number, key, message_id, body, type, ticket, at"
 
 
@@ -53,21 +54,23 @@ class SqliteOutbox(SqliteStatuses):
         now = self._clock()
 
         def work(db: sqlite3.Connection) -> Enqueued:
-            before, last = db.execute(
-                "SELECT count(*), (SELECT max(number) FROM outbox) FROM outbox WHERE customer = ?", (customer_id,)
+            # What is known of the first one along with it: usually there is one.
+            before, last, first = db.execute(
+                f"SELECT count(*), (SELECT max(number) FROM outbox), ({_OUTCOME}) FROM outbox WHERE customer = ?",  # noqa: S608
+                (submissions[0].key, now - REMEMBER_SENT_SECONDS, customer_id),
             ).fetchone()
             self._last_number = max(self._last_number, last or 0, int(now * 1e6))
             answers, count, alone = [], before, None
-            for submission in submissions:
-                ticket = self._ticket(submission)
-                answer = self._known(db, customer_id, submission.key, now, ticket=ticket, waits=count > 0)
+            for place, submission in enumerate(submissions):
+                answer = self._done(first) if place == 0 else self._outcome(db, submission.key, now)
+                if answer is None and count:
+                    answer = self._queued(db, customer_id, submission.key, self._ticket(submission))
                 if answer is None and (full := self._is_full(count)) is not None:
                     answer = Stored("full", full)
                 if answer is None:
                     queued = self._insert(db, customer_id, submission, now, is_first=count == 0, take=take)
                     answer, count, alone = Stored("queued"), count + 1, queued if count == 0 else None
                 answers.append(answer)
-            # The usual case: there is nobody else's message, and nothing to look up.
             taken = Taken(alone) if take and alone is not None else self._take(db, customer_id, now) if take else Taken()
             # Those that another process has kept are seen when the customer connects.
             for_sender = self._kept_statuses and any(submission.claims for submission in submissions)
@@ -123,7 +126,10 @@ class SqliteOutbox(SqliteStatuses):
         now = self._clock()
 
         def work(db: sqlite3.Connection) -> dict[str, Outcome]:
-            known = {key: self._known(db, customer_id, key, now) or Stored("done", _LOST) for key in keys}
+            known = {
+                key: self._outcome(db, key, now) or self._queued(db, customer_id, key) or Stored("done", _LOST)
+                for key in keys
+            }
             return {key: stored.outcome for key, stored in known.items() if stored.outcome is not None}
 
         outcomes: dict[str, Outcome] = self._run(work, writes=False)
@@ -168,21 +174,17 @@ class SqliteOutbox(SqliteStatuses):
             return too_many(self._max_queue_length)
         return _FULL if self._waiting >= self._outbox_size else None
 
-    def _known(
-        self, db: sqlite3.Connection, customer_id: str, key: str, now: float, *, ticket: str = "", waits: bool = True
-    ) -> Stored | None:
-        """What is known of a message; `None` for nothing.
+    def _outcome(self, db: sqlite3.Connection, key: str, now: float) -> Stored | None:
+        """What became of a message, where that is known."""
+        row = db.execute(_OUTCOME, (key, now - REMEMBER_SENT_SECONDS)).fetchone()
+        return self._done(row[0]) if row is not None else None
 
-        :param waits: whether there may be messages of the customer.
-        """
-        row = db.execute(
-            "SELECT outcome FROM to_dms WHERE key = ? AND at >= ?", (key, now - REMEMBER_SENT_SECONDS)
-        ).fetchone()
-        if row is not None:
-            # Without an outcome it is a process's of the version before, which has no outbox.
-            return Stored("done", Outcome.from_text(row[0]) if row[0] is not None else _LOST)
-        if not waits:
-            return None
+    def _done(self, outcome: str | None) -> Stored | None:
+        # Without an outcome it is a process's of the version before, which has no outbox.
+        return None if outcome is None else Stored("done", Outcome.from_text(outcome) if outcome else _LOST)
+
+    def _queued(self, db: sqlite3.Connection, customer_id: str, key: str, ticket: str = "") -> Stored | None:
+        """Does a message wait?"""
         row = db.execute("SELECT ticket FROM outbox WHERE customer = ? AND key = ?", (customer_id, key)).fetchone()
         return None if row is None else Stored("queued" if row[0] == ticket else "pending")
 

@@ -232,7 +232,7 @@ class Chat(Namespace):
             self._to_customer.spoke(message.customer_id, sid, claim=message.type == TYPING)
         self._to_dms.submit(message, done, claims=not follows)
         if message.type != END_OF_SESSION:
-            self._to_customer.deliver_pending(message.customer_id)
+            self._to_customer.heard(message.customer_id)
 
     def _end_is_done(self, message: MessageToDms, outcome: Outcome, sid: str, came_at: float) -> None:
         """Drop what waited when the customer ended the session, if DMS has taken the end; else it is still wanted."""

@@ -1,5 +1,7 @@
 """The client library and the chat as sites load them: `/client/<file>`, with caching, for pages of any origin.
 
+socket.io-client, which they need, is npm's: from `node_modules`, or from the public CDN where that is not there.
+
 Under `/client/<file>` a file may change with the next version of LCH; under `/client/<version>/<file>` it never does, and is
 cached for good. The version is one for all, since they import each other. `/client/` names them, with their integrity.
 """
@@ -20,6 +22,10 @@ from werkzeug.exceptions import NotFound
 from lchook.top import TOP
 
 FOLDER = TOP / "client"
+# Or a copy of it in the folder, for sites whose policy allows no CDN.
+SOCKET_IO = "socket.io.esm.min.js"
+SOCKET_IO_FROM_NPM = TOP / "node_modules" / "socket.io-client" / "dist" / SOCKET_IO
+SOCKET_IO_CDN = f"https://cdn.socket.io/4.8.1/{SOCKET_IO}"
 _VERSION = re.compile("[0-9a-f]{16}")
 _MIN_SECONDS, _MAX_SECONDS = 300, 31_536_000
 
@@ -38,13 +44,16 @@ class _File:
 class _Files:
     """Those of a folder and the folders in it, by their paths. Read when they are first asked for, and kept: some 150 KB."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, socket_io: Path) -> None:
         self._folder = folder
+        self._socket_io = socket_io
 
     @cached_property
     def by_name(self) -> dict[str, _File]:
         paths = sorted(self._folder.rglob("*.js"))
         contents = {path.relative_to(self._folder).as_posix(): path.read_bytes() for path in paths}
+        if SOCKET_IO not in contents and self._socket_io.is_file():
+            contents[SOCKET_IO] = self._socket_io.read_bytes()
         return {name: _File(content, gzip.compress(content, mtime=0)) for name, content in contents.items()}
 
     @cached_property
@@ -55,9 +64,9 @@ class _Files:
         return everything.hexdigest()[:16]
 
 
-def create_blueprint(folder: Path = FOLDER) -> Blueprint:
+def create_blueprint(folder: Path = FOLDER, socket_io: Path = SOCKET_IO_FROM_NPM) -> Blueprint:
     """The routes. They answer anybody: what they serve is public."""
-    files = _Files(folder)
+    files = _Files(folder, socket_io)
     blueprint = Blueprint("client", __name__)
 
     @blueprint.get("/client/")
@@ -75,6 +84,8 @@ def create_blueprint(folder: Path = FOLDER) -> Blueprint:
     @blueprint.get("/client/<path:path>")
     def file(path: str) -> Response:
         version, _, name = path.partition("/")
+        if SOCKET_IO in (path, name) and SOCKET_IO not in files.by_name:
+            return _public(Response(status=302, headers={"Location": SOCKET_IO_CDN}), seconds=_MIN_SECONDS)
         if not _VERSION.fullmatch(version):
             return _answer(path, seconds=_MIN_SECONDS)
         if version == files.version:

@@ -11,7 +11,7 @@ import pytest
 from flask import Flask
 from werkzeug.test import Client
 
-from lchook.web.client_files import FOLDER, create_blueprint
+from lchook.web.client_files import FOLDER, SOCKET_IO_CDN, create_blueprint
 from tests.app.hook import Hook
 from tests.support.tools import ROOT, npm_package
 
@@ -24,6 +24,13 @@ MAX_BYTES = 6 * 1024
 @pytest.fixture
 def web(hook: Hook) -> Client:
     return hook.app.test_client()
+
+
+def web_of(folder: Path) -> Client:
+    """Of these files, without npm's."""
+    app = Flask("of the tests")
+    app.register_blueprint(create_blueprint(folder, socket_io=folder / "nowhere"))
+    return app.test_client()
 
 
 def test_the_library_is_small() -> None:
@@ -54,11 +61,7 @@ def test_it_is_zipped_for_those_who_take_that(web: Client) -> None:
 
 def test_the_listing_names_addresses_that_last_and_their_integrity(web: Client) -> None:
     listed = web.get("/client/").json["files"]  # type: ignore[index]
-    assert (
-        set(listed)
-        == {path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.js")}
-        >= {NAME, "socket.io.esm.min.js"}
-    )
+    assert set(listed) - {"socket.io.esm.min.js"} == {path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.js")}
 
     digest = base64.b64encode(hashlib.sha384(LIBRARY).digest()).decode()
     assert listed[NAME]["integrity"] == f"sha384-{digest}"
@@ -88,9 +91,7 @@ def test_nothing_else_is_served(web: Client, name: str) -> None:
 def test_a_folder_in_it_is_served_too(tmp_path: Path) -> None:
     (tmp_path / "chat").mkdir()
     (tmp_path / "chat" / "part.js").write_text("export const part = 1;")
-    app = Flask("of the tests")
-    app.register_blueprint(create_blueprint(tmp_path))
-    web = app.test_client()
+    web = web_of(tmp_path)
 
     (listed,) = web.get("/client/").json["files"].values()  # type: ignore[index]
     assert listed["url"].endswith("/chat/part.js")
@@ -98,8 +99,18 @@ def test_a_folder_in_it_is_served_too(tmp_path: Path) -> None:
         assert web.get(address).text == "export const part = 1;"
 
 
-def test_socket_io_client_is_npms() -> None:
+def test_socket_io_client_is_npms(web: Client) -> None:
     original = npm_package("socket.io-client") / "dist" / "socket.io.esm.min.js"
-    code, _, rest = original.read_text().partition("//# sourceMappingURL=")
-    assert "\n" not in rest.strip()
-    assert (FOLDER / "socket.io.esm.min.js").read_text() == code
+    assert web.get("/client/socket.io.esm.min.js").data == original.read_bytes()
+
+
+def test_without_npm_it_is_the_cdns_or_a_copy_of_ones_own(tmp_path: Path) -> None:
+    web = web_of(tmp_path)
+    for path in ("socket.io.esm.min.js", f"{'0' * 16}/socket.io.esm.min.js"):
+        answer = web.get(f"/client/{path}")
+        assert answer.status_code == 302
+        assert answer.headers["Location"] == SOCKET_IO_CDN
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    (tmp_path / "socket.io.esm.min.js").write_text("export const io = 1;")
+    web = web_of(tmp_path)
+    assert web.get("/client/socket.io.esm.min.js").text == "export const io = 1;"

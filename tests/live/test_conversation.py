@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -235,96 +237,102 @@ def test_nobody_reads_without_proof_and_all_go_on_as_before(
         client.disconnect()
 
 
-def test_killed_amid_a_stream_both_ways_and_on_two_instances_all_tabs_show_the_same(dms: LiberalDms) -> None:
-    """Two tabs with reloads, on two instances of which one after the other is killed; a third, opened at the end."""
-    stream(dms, random.Random(7))
+@pytest.mark.parametrize("seed", [int(seed) for seed in os.environ.get("SEEDS", "7").split()])
+@pytest.mark.parametrize("kind", ["sqlite", "redis"])
+def test_killed_amid_a_stream_both_ways_all_tabs_show_the_same(
+    dms: LiberalDms, kind: str, seed: int, tmp_path: Path
+) -> None:
+    """Two tabs with reloads, on two instances (one with SQLite) that are killed in turn; a third tab, opened at the end."""
+    if kind == "redis":
+        with RedisServer() as server:
+            stream(dms, server.url, 2, random.Random(seed))
+    else:
+        stream(dms, f"sqlite://{tmp_path}/lchook.sqlite3", 1, random.Random(seed))
 
 
-def stream(dms: LiberalDms, chance: random.Random) -> None:
-    token = CustomerTokens(secret=TOKEN_SECRET, clock=time.time).sign("kim", ttl_seconds=600)
+def stream(dms: LiberalDms, store_url: str, size: int, chance: random.Random) -> None:
+    customer_id = f"kim {uuid.uuid4()}"
+    token = CustomerTokens(secret=TOKEN_SECRET, clock=time.time).sign(customer_id, ttl_seconds=600)
     count = 30
-    with RedisServer() as redis_server:
-        more = {"CUSTOMER_TOKEN_SECRET": TOKEN_SECRET}
-        instances = [Instance(settings(dms, redis_server.url, **more), command=gunicorn_command) for _ in range(2)]
-        tabs = [Tab({"token": token}) for _ in range(2)]
-        alive: set[int] = set()
-        stopping = threading.Event()
+    more = {"CUSTOMER_TOKEN_SECRET": TOKEN_SECRET}
+    instances = [Instance(settings(dms, store_url, **more), command=gunicorn_command) for _ in range(size)]
+    tabs = [Tab({"token": token}) for _ in range(2)]
+    alive: set[int] = set()
+    stopping = threading.Event()
 
-        def up() -> str:
-            return instances[chance.choice(sorted(alive))].url
+    def up() -> str:
+        return instances[chance.choice(sorted(alive))].url
 
-        def dms_speaks() -> None:
-            for number in range(count):
-                while True:
-                    with contextlib.suppress(requests.RequestException, AssertionError, IndexError):
-                        webhook(up(), "kim", f"d{number}")
-                        break
+    def dms_speaks() -> None:
+        for number in range(count):
+            while True:
+                with contextlib.suppress(requests.RequestException, AssertionError, IndexError):
+                    webhook(up(), customer_id, f"d{number}")
+                    break
 
-        def customer_speaks(tab: Tab, name: str) -> None:
-            """Each until its outcome is known, as the protocol asks."""
-            for number in range(count):
-                before = len(tab.outcomes)
-                said = 0.0
-                while len(tab.outcomes) == before:
-                    if not tab.is_connected or chance.random() < 0.03:
-                        with contextlib.suppress(IndexError):
-                            tab.connect(up())
-                        said = 0.0
-                    elif time.monotonic() - said > 3:
-                        said = time.monotonic()
-                        tab.say("kim", f"{name}{number}", message_id=f"{name}{number}")
-                    stopping.wait(0.02)
+    def customer_speaks(tab: Tab, name: str) -> None:
+        """Each until its outcome is known, as the protocol asks."""
+        for number in range(count):
+            before = len(tab.outcomes)
+            said = 0.0
+            while len(tab.outcomes) == before:
+                if not tab.is_connected or chance.random() < 0.03:
+                    with contextlib.suppress(IndexError):
+                        tab.connect(up())
+                    said = 0.0
+                elif time.monotonic() - said > 3:
+                    said = time.monotonic()
+                    tab.say(customer_id, f"{name}{number}", message_id=f"{name}{number}")
+                stopping.wait(0.02)
 
-        try:
-            for number, instance in enumerate(instances):
-                instance.start()
-                alive.add(number)
-            threads = [threading.Thread(target=dms_speaks, daemon=True)]
-            threads += [
-                threading.Thread(target=customer_speaks, args=(tab, name), daemon=True)
-                for tab, name in zip(tabs, ("a", "b"), strict=True)
-            ]
-            for thread in threads:
-                thread.start()
-            for number in (0, 1):
-                wait_until(lambda number=number: len(tabs[0].cursors) > 20 * number, "some of it", timeout_seconds=60)
-                alive.discard(number)
-                instances[number].kill()
-                instances[number].start()
-                alive.add(number)
-            for thread in threads:
-                thread.join(90)
-                assert not thread.is_alive(), "the stream does not end"
-            tabs.append(Tab({"token": token}))
-            for tab in tabs:
-                assert tab.connect(instances[0].url)
-            everything = {f"{name}{number}" for name in "abd" for number in range(count)}
-            wait_until(
-                lambda: all(set(tab.texts()) >= everything for tab in tabs),
-                lambda: [sorted(everything - set(tab.texts())) for tab in tabs],
-                timeout_seconds=30,
-            )
-            for tab in tabs:
-                assert tab.texts() == tabs[-1].texts()
-                assert len(tab.texts()) == len(everything)
-            wait_until(
-                lambda: all(
-                    {each.get("status") for each in tab.entries.values()} <= {"sent", "failed", None} for tab in tabs
-                ),
-                "an outcome of each",
-                timeout_seconds=30,
-            )
-            assert all(
-                tab.entries[cursor].get("status") == tabs[-1].entries[cursor].get("status")
-                for tab in tabs
-                for cursor in tab.cursors
-            )
-        finally:
-            stopping.set()
-            for tab in tabs:
-                tab.close()
-            for instance in instances:
-                instance.stop()
+    try:
+        for number, instance in enumerate(instances):
+            instance.start()
+            alive.add(number)
+        threads = [threading.Thread(target=dms_speaks, daemon=True)]
+        threads += [
+            threading.Thread(target=customer_speaks, args=(tab, name), daemon=True)
+            for tab, name in zip(tabs, ("a", "b"), strict=True)
+        ]
+        for thread in threads:
+            thread.start()
+        for life, number in enumerate((0, size - 1)):
+            wait_until(lambda life=life: len(tabs[0].cursors) > 20 * (life + 1), "some of it", timeout_seconds=60)
+            alive.discard(number)
+            instances[number].kill()
+            instances[number].start()
+            alive.add(number)
+        for thread in threads:
+            thread.join(90)
+            assert not thread.is_alive(), "the stream does not end"
+        tabs.append(Tab({"token": token}))
+        for tab in tabs:
+            assert tab.connect(instances[0].url)
+        everything = {f"{name}{number}" for name in "abd" for number in range(count)}
+        wait_until(
+            lambda: all(set(tab.texts()) >= everything for tab in tabs),
+            lambda: [sorted(everything - set(tab.texts())) for tab in tabs],
+            timeout_seconds=30,
+        )
+        for tab in tabs:
+            assert tab.texts() == tabs[-1].texts()
+            assert len(tab.texts()) == len(everything)
+        wait_until(
+            lambda: all({each.get("status") for each in tab.entries.values()} <= {"sent", "failed", None} for tab in tabs),
+            "an outcome of each",
+            timeout_seconds=30,
+        )
+        assert all(
+            tab.entries[cursor].get("status") == tabs[-1].entries[cursor].get("status")
+            for tab in tabs
+            for cursor in tab.cursors
+        )
+    finally:
+        stopping.set()
+        for tab in tabs:
+            tab.close()
+        for instance in instances:
+            instance.stop()
 
 
 def test_forgetting_a_customer_from_the_command_line(hook: Instance, tabs: list[Tab], dms: LiberalDms) -> None:
