@@ -83,12 +83,13 @@ def page_headers(client: ClientScript, *, hook_url: str = "", images: str = "'se
     }
 
 
-def site_headers(hook_url: str = "", *, images: str = "'self'") -> dict[str, str]:
+def site_headers(client: ClientScript, *, hook_url: str = "", images: str = "'self'") -> dict[str, str]:
     """Headers of a page as a careful site has it, with a chat on it: its own address and the hook's, nothing inline.
 
     :param hook_url: as in `page_headers`.
     """
-    rules = f"default-src 'self' {_hook_sources(hook_url)}; img-src {images}; base-uri 'none'; frame-ancestors 'none'"
+    sources = f"'self' {_hook_sources(hook_url)} {client.source}".strip()
+    rules = f"default-src {sources}; img-src {images}; base-uri 'none'; frame-ancestors 'none'"
     return {"Content-Security-Policy": rules, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
 
 

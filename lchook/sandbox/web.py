@@ -76,7 +76,7 @@ def create_blueprint(
     def shop() -> ResponseReturnValue:
         dms.files.base_url = url_for("sandbox.file", name="", _external=True).rstrip("/")
         html = render_template("shop.html", chat_src=f"{hook_url}/client/lch-chat.js", goods=_GOODS)
-        return html, site_headers(hook_url, images="'self' https: data:")
+        return html, site_headers(client_script(root=root), hook_url=hook_url, images="'self' https: data:")
 
     @sandbox.get("/sandbox/files/", defaults={"name": ""})
     @sandbox.get("/sandbox/files/<name>")
