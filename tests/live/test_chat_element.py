@@ -448,10 +448,11 @@ def test_where_the_hook_keeps_nothing_the_tab_remembers_what_was_said(new_chat: 
       const { LchClient } = await import(`${hook}/client/lch-client.js`);
       chat.client = new LchClient({ url: hook, customerId: chat.getAttribute("customer-id"), conversation: false });
       chat.client.connect();
+      chat.open();
     }"""
 
     def start() -> None:
-        chat.visit(open="")
+        chat.visit()
         chat.page.evaluate(client, chat.demo.url)
         chat.is_connected()
 
