@@ -36,7 +36,7 @@ class Chat:
     def __init__(self, page: Any, demo: Demo, site: Site, customer_id: str) -> None:
         self.page, self.demo, self.site, self.customer_id = page, demo, site, customer_id
         self.element = page.locator("lch-chat")
-        self.log = page.get_by_role("log")
+        self.log = page.locator("lch-chat .log")
         self.box = page.locator("lch-chat textarea")
         self.ours = self.log.locator(".ours")
         # A waiting time goes when somebody answers.

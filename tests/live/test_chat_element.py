@@ -452,7 +452,8 @@ def test_where_the_hook_keeps_nothing_the_tab_remembers_what_was_said(new_chat: 
     }"""
 
     def start() -> None:
-        chat.visit()
+        # The element's own client gets nowhere.
+        chat.visit(hook="http://127.0.0.1:9")
         chat.page.evaluate(client, chat.demo.url)
         chat.is_connected()
 
