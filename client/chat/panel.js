@@ -23,7 +23,7 @@ export class Panel {
 
     this._badge = element("span", { class: "badge", hidden: true, "aria-hidden": "true" });
     this.launcher = element("button", { type: "button", class: "launcher", "aria-expanded": "false", "aria-controls": "panel", part: "launcher", onclick: asked.toggle },
-      element("span", { class: "icon-open" }, icon(BUBBLE)), element("span", { class: "icon-close" }, icon(DOWN)), this._badge);
+      element("span", { class: "icon-open" }, icon(BUBBLE)), element("span", { class: "icon-close" }, icon(DOWN)));
 
     this._connectionText = element("span");
     this._connection = element("p", { class: "connection", role: "status" }, element("span", { class: "dot", "aria-hidden": "true" }), this._connectionText);
@@ -57,7 +57,8 @@ export class Panel {
         !isInline && element("button", { type: "button", class: "head-button close", "aria-label": say("close"), title: say("close"), onclick: asked.close }, icon(CROSS))),
       this._question, this.log.node, this._announcer, this._ended, this.composer.node, this._drop);
     this._listen();
-    root.replaceChildren(...(isInline ? [] : [this.launcher]), this.node);
+    // The count is beside the button, whose name has it in words.
+    root.replaceChildren(...(isInline ? [] : [this.launcher, this._badge]), this.node);
     this.showUnread(0);
   }
 

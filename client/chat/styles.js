@@ -77,7 +77,7 @@ button { touch-action: manipulation; } button:enabled { cursor: pointer; }
 .launcher[aria-expanded="true"] .icon-open, .launcher[aria-expanded="false"] .icon-close { display: none; }
 .badge {
   position: absolute; inset-block-start: -4px; inset-inline-end: -4px; min-width: 24px; padding: 0 7px;
-  border: 2px solid var(--_surface); border-radius: 99px; background: #b3261e; color: #fff;
+  border: 2px solid var(--_surface); border-radius: 99px; background: #b3261e; color: #fff; pointer-events: none;
   font-size: 13px; font-weight: 700; line-height: 20px; text-align: center;
 }
 
