@@ -11,12 +11,13 @@ from typing import Any
 from flask import Blueprint, Flask, Response, jsonify, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from lchook.pages import PROJECT_ROOT, add_shared_routes, client_script, page_headers
+from lchook.pages import PROJECT_ROOT, add_shared_routes, client_script, page_headers, site_headers
 from lchook.sandbox.bodies import KINDS
 from lchook.sandbox.dms import SandboxDms
 from lchook.sandbox.faults import FaultsError
 from lchook.sandbox.posts import is_customer_id
 from lchook.sandbox.webhooks import OverloadedError
+from lchook.web import client_files
 
 CUSTOMERS: tuple[dict[str, str | int], ...] = (
     {"customer_id": "customer-1", "customer_name": "Ada Lindgren"},
@@ -25,6 +26,13 @@ CUSTOMERS: tuple[dict[str, str | int], ...] = (
     # Some sites' ids are numbers, and go to DMS as such.
     {"customer_id": 200, "customer_name": "Dana Weiss"},
     {"customer_id": "", "customer_name": "Unauthenticated person"},
+)
+
+# What the make-believe shop sells: name, taste, price.
+_GOODS = (
+    ("Morning tide", "Light, with lemon and tea", "€ 11 for 250 g"),
+    ("Harbour", "Round, with nuts and cocoa", "€ 10 for 250 g"),
+    ("Night watch", "Dark, with smoke and molasses", "€ 10 for 250 g"),
 )
 
 # Proxies and browsers drop a stream that is silent for about a minute.
@@ -42,7 +50,7 @@ def create_blueprint(
     files_url: str = "",
     root: Path = PROJECT_ROOT,
 ) -> Blueprint:
-    """The page at `/`, everything else under `/sandbox/`.
+    """The page at `/`, a make-believe shop with a chat at `/shop`, everything else under `/sandbox/`.
 
     :param hook_url: where LCH is, for the page's Socket.IO connection; empty for the page's own address.
     :param console_url: of the operators' console, for a link to it.
@@ -65,6 +73,12 @@ def create_blueprint(
         client = client_script(root=root)
         html = render_template("chat.html", client=client, console_url=console_url)
         return html, page_headers(client, hook_url=hook_url, images="'self' https: data:")
+
+    @sandbox.get("/shop")
+    def shop() -> ResponseReturnValue:
+        dms.files.base_url = url_for("sandbox.file", name="", _external=True).rstrip("/")
+        html = render_template("shop.html", chat_src=f"{hook_url}/client/lch-chat.js", goods=_GOODS)
+        return html, site_headers(client_script(root=root), hook_url=hook_url, images="'self' https: data:")
 
     @sandbox.get("/sandbox/files/", defaults={"name": ""})
     @sandbox.get("/sandbox/files/<name>")
@@ -134,6 +148,7 @@ def create_app(dms: SandboxDms, hook_url: str, **options: Any) -> Flask:
     # No static folder of its own: it would be this package's, at another address.
     app = Flask(__name__, static_folder=None)
     app.register_blueprint(create_blueprint(dms, hook_url, **options))
+    app.register_blueprint(client_files.create_blueprint())
     return app
 
 

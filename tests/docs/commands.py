@@ -22,6 +22,8 @@ RUN_BY = {
     "flask --app wsgi run --debug": "tests/docs/test_commands.py::"
     "test_hook_and_sandbox_of_the_example_settings_find_each_other",
     "flask --app wsgi sandbox": "tests/docs/test_commands.py::test_hook_and_sandbox_of_the_example_settings_find_each_other",
+    "python3 -m http.server 8000 --bind 127.0.0.1": "tests/live/test_chat_element.py::"
+    "test_the_page_of_the_documentation_talks",
     "curl -fsS http://127.0.0.1:5600/readyz": "tests/docs/test_commands.py::test_readiness_can_be_asked_with_curl",
     "python3 -c 'import sqlite3, sys; sqlite3.connect(sys.argv[1]).backup(sqlite3.connect(sys.argv[2]))'"
     " instance/lchook.sqlite3 copy.sqlite3": "tests/docs/test_commands.py::test_a_store_in_use_can_be_copied",

@@ -1,6 +1,7 @@
-// The two panels that make the sandbox do something: what the agent says now, and what goes wrong on purpose.
-// Without a sandbox behind the page they say so and stay shut.
+// The panels that make the sandbox do something: what the agent says now, what the customer attaches by its address, and what goes wrong on
+// purpose. Without a sandbox behind the page they say so and stay shut.
 
+import { webAddress } from "/client/chat/dom.js";
 import { byId, element } from "../shared/dom.js";
 
 const KINDS = {
@@ -82,6 +83,23 @@ export function setUpSay(api, customerId) {
     event.preventDefault();
     const field = byId("say-text");
     say("text", field.value.trim());
+    field.value = "";
+  });
+}
+
+/** "Attach a file…": one that is on the web already, by its address, as some sites' own clients do it. */
+export function setUpAttach(attach) {
+  const field = byId("attach-url");
+  field.addEventListener("input", () => field.setCustomValidity(""));
+  byId("attach-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const url = webAddress(field.value.trim());
+    if (url === null) {
+      field.setCustomValidity("An http or https address, such as https://example.com/photo.png");
+      field.reportValidity();
+      return;
+    }
+    attach(url);
     field.value = "";
   });
 }

@@ -34,11 +34,50 @@ export class Wire {
     }
   }
 
+  /** `io` of socket.io-client, with all that goes over its sockets shown. */
+  watched(io) {
+    return (...args) => {
+      const socket = io(...args);
+      this._watch(socket);
+      return socket;
+    };
+  }
+
+  _watch(socket) {
+    const emit = socket.emit.bind(socket);
+    socket.emit = (name, ...args) => {
+      const acknowledge = typeof args.at(-1) === "function" ? args.pop() : null;
+      const canFail = socket.flags.timeout !== undefined;
+      const row = this._event("to_dms", name, args);
+      const answered = (...answer) => {
+        row.answered(canFail && answer[0] ? { error: answer[0].message } : { acknowledgement: answer.slice(canFail ? 1 : 0) });
+        acknowledge(...answer);
+      };
+      return emit(name, ...args, ...(acknowledge ? [answered] : []));
+    };
+    socket.onAny((name, ...args) => {
+      const asks = typeof args.at(-1) === "function" && args.pop();
+      this._event("to_customer", name, args).received(asks ? "acknowledged" : "received");
+    });
+    socket.on("connect", () => {
+      const { engine } = socket.io;
+      this._connection(`connected, ${engine.transport.name}`, { id: socket.id });
+      engine.once("upgrade", (transport) => this._connection(`upgraded to ${transport.name}`, { id: socket.id }));
+    });
+    socket.on("disconnect", (reason) => {
+      this._connection(`disconnected: ${reason}`, { reason }, reason === "io client disconnect" ? "fine" : "failed");
+    });
+    socket.on("connect_error", (error) => {
+      this._connection(`connect_error: ${error.message}`, { message: error.message, data: error.data ?? null }, "failed");
+    });
+  }
+
   /** A Socket.IO event. Returns {answered(outcome), received(text)} for what becomes of it. */
-  event(direction, name, type, args, customer_id = args[0]?.customer_id) {
+  _event(direction, name, args) {
     const started = performance.now();
     const facts = { event: name, arguments: args };
-    const row = this._row({ kind: "event", at: Date.now(), direction, name, type, customer_id, facts });
+    const subject = args[0]?.payload ?? args[0];
+    const row = this._row({ kind: "event", at: Date.now(), direction, name, type: subject?.type ?? subject?.status, customer_id: subject?.customer_id, facts });
     return {
       answered: (outcome) => {
         Object.assign(facts, outcome);
@@ -54,7 +93,7 @@ export class Wire {
   }
 
   /** Something about the connection itself. */
-  connection(text, facts, outcome = "fine") {
+  _connection(text, facts, outcome = "fine") {
     const row = this._row({ kind: "event", at: Date.now(), direction: "connection", name: text, facts });
     row.result("", null, outcome === "failed");
   }
