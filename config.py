@@ -14,6 +14,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -49,6 +50,12 @@ class Settings:
     # Set: a socket must prove who it is, with a token that the site's backend signs with this.
     customer_token_secret: str = field(default="", repr=False)
     customer_token_secret_previous: str = field(default="", repr=False)
+    # Set: tokens of the site's identity provider count, by the keys that it has there; with the two things that are always
+    # checked, and the claim that is the customer's id.
+    customer_token_jwks_url: str = ""
+    customer_token_issuer: str = ""
+    customer_token_audience: str = ""
+    customer_token_claim: str = "sub"  # noqa: S105  # a name
     # What becomes of customers without a name: an id each, one conversation for all, or a refusal.
     anonymous_customers: Literal["isolate", "shared", "reject"] = "isolate"
     # None: same origin only. "*": any. Otherwise exactly these.
@@ -105,6 +112,11 @@ class Settings:
     log_levels: dict[str, str] = field(default_factory=lambda: {"": "INFO"})
     log_format: Literal["text", "json"] = "text"
 
+    @property
+    def customers_need_tokens(self) -> bool:
+        """Must a socket prove who it is?"""
+        return bool(self.customer_token_secret or self.customer_token_jwks_url)
+
 
 def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = HOME / ".env") -> Settings:
     """Read the settings.
@@ -139,9 +151,31 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = HOME / 
         if values.get(name.lower()) in webhook_secrets - {None}:
             # Whoever holds a token of one kind could otherwise, with luck, use it as one of the other.
             problems[name] = "is wrong: it should be a secret of its own, not the one that LCH shares with DMS"
+    problems |= _provider_problems(values, problems)
     if problems:
         raise SettingsError(problems)
     return Settings(**values)
+
+
+def _provider_problems(values: Mapping[str, Any], problems: Mapping[str, str]) -> dict[str, str]:
+    """What does not fit together of the settings for an identity provider."""
+    companions = {"CUSTOMER_TOKEN_ISSUER": "iss", "CUSTOMER_TOKEN_AUDIENCE": "aud"}
+    if "customer_token_jwks_url" in values:
+        found = {
+            name: f"is missing: beside CUSTOMER_TOKEN_JWKS_URL it should be what the provider's tokens have as {claim}"
+            for name, claim in companions.items()
+            if name.lower() not in values and name not in problems
+        }
+        if find_spec("cryptography") is None:
+            found |= {"CUSTOMER_TOKEN_JWKS_URL": "needs the package cryptography: pip install -r requirements.txt"}
+        return found
+    if "CUSTOMER_TOKEN_JWKS_URL" in problems:
+        return {}
+    return {
+        name: "is wrong: it means something only together with CUSTOMER_TOKEN_JWKS_URL"
+        for name in (*companions, "CUSTOMER_TOKEN_CLAIM")
+        if name.lower() in values
+    }
 
 
 def _environment_besides(in_file: Mapping[str, str | None]) -> Mapping[str, str]:
@@ -382,6 +416,10 @@ _VARIABLES: tuple[tuple[str, Callable[[str], Any], str], ...] = (
     ("JWT_SECRET_PREVIOUS", str, "the secret that JWT_SECRET replaces"),
     ("CUSTOMER_TOKEN_SECRET", _secret, "a secret of at least 32 characters that only your backend knows"),
     ("CUSTOMER_TOKEN_SECRET_PREVIOUS", _secret, "the secret that CUSTOMER_TOKEN_SECRET replaces"),
+    ("CUSTOMER_TOKEN_JWKS_URL", _http_url, "the address of your identity provider's key set (jwks_uri), https://…"),
+    ("CUSTOMER_TOKEN_ISSUER", str, "what the provider's tokens have as iss"),
+    ("CUSTOMER_TOKEN_AUDIENCE", str, "what the provider's tokens for this chat have as aud"),
+    ("CUSTOMER_TOKEN_CLAIM", str, "the name of the claim that is the customer's id"),
     ("ANONYMOUS_CUSTOMERS", _one_of("isolate", "shared", "reject"), "isolate, shared or reject"),
     ("ALLOWED_ORIGIN", _origins, "https://chat.example.com, several of the kind separated by commas, or *"),
     ("PORT", _whole(1, 65535), "a port number, 1 to 65535"),

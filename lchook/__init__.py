@@ -78,7 +78,7 @@ def _warn(settings: config.Settings) -> None:
         log.warning(events.RETRY_BUDGET_READ, seconds=settings.outbox_ttl_seconds)
     if len(settings.jwt_secret.encode()) < _SOUND_SECRET_BYTES:
         log.warning(events.SECRET_SHORT, bytes=_SOUND_SECRET_BYTES)
-    if not settings.customer_token_secret and settings.allowed_origins == "*":
+    if not settings.customers_need_tokens and settings.allowed_origins == "*":
         log.warning(events.ANY_ORIGIN)
     if isinstance(settings.allowed_origins, tuple) and {"null", "file://"} & {*settings.allowed_origins}:
         log.warning(events.FILES_ALLOWED)
@@ -87,3 +87,5 @@ def _warn(settings: config.Settings) -> None:
         log.warning(events.SETTINGS_QUOTED, settings=" and ".join(quoted))
     if settings.dms_url.startswith("http:") and os.environ.get("LCH_SANDBOX") != "1":
         log.warning(events.DMS_IN_THE_CLEAR)
+    if settings.customer_token_jwks_url.startswith("http:") and os.environ.get("LCH_SANDBOX") != "1":
+        log.warning(events.KEYS_IN_THE_CLEAR)

@@ -10,13 +10,14 @@ import json
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flask import Flask
 
 from config import Settings
 from lchook import log_output
 from lchook.console.time_series import TimeSeries
-from lchook.core.authentication import Authenticator
+from lchook.core.authentication import Authenticator, Verifier
 from lchook.core.rate_limiter import RateLimiter
 from lchook.core.tokens import CustomerTokens, Tokens
 from lchook.dms.client import DmsClient
@@ -39,6 +40,9 @@ from lchook.web.chat import Chat, refusal
 from lchook.web.draining import Draining
 from lchook.web.metrics import Metrics
 from lchook.web.origins import Origins
+
+if TYPE_CHECKING:
+    from lchook.identity.signing_keys import SigningKeys
 
 # For how long a message that came in waits for a store that fails. Its sender sees no outcome meanwhile.
 _STORE_PATIENCE_SECONDS = 30.0
@@ -64,6 +68,8 @@ class Hook:
     webhook: webhook.Webhook
     draining: Draining
     cors: Cors
+    # Of the customers' identity provider, where there is one.
+    signing_keys: SigningKeys | None
     # How the worker serves it.
     options: HttpOptions = field(repr=False)
 
@@ -116,8 +122,9 @@ def build(app: Flask, settings: Settings) -> Hook:
         ttl_seconds=settings.outbox_ttl_seconds,
         store_patience_seconds=min(_STORE_PATIENCE_SECONDS, settings.outbox_ttl_seconds),
     )
+    signing_keys = _signing_keys(settings)
     chat = Chat(
-        authenticator=_authenticator(settings),
+        authenticator=_authenticator(settings, signing_keys),
         to_dms=to_dms,
         to_customer=to_customer,
         periodic_tasks=periodic_tasks,
@@ -146,6 +153,7 @@ def build(app: Flask, settings: Settings) -> Hook:
         (to_customer.tick,),
         (to_dms.tick,),
         (to_dms.sweep,),
+        *([(signing_keys.tick,)] if signing_keys is not None else []),
     ):
         periodic_tasks.add(*tasks)
     bell = Bell(
@@ -171,6 +179,7 @@ def build(app: Flask, settings: Settings) -> Hook:
         posts,
         draining,
         cors,
+        signing_keys,
         options,
     )
     _publish(hook)
@@ -224,17 +233,41 @@ def _dms_client(settings: Settings, tokens: Tokens) -> DmsClient:
     )
 
 
-def _authenticator(settings: Settings) -> Authenticator:
-    tokens = None
+def _signing_keys(settings: Settings) -> SigningKeys | None:
+    if not settings.customer_token_jwks_url:
+        return None
+    # Its HTTP client and its rules are loaded only where they are used.
+    from lchook.identity.key_fetch import KeyFetch
+    from lchook.identity.signing_keys import SigningKeys
+
+    return SigningKeys(KeyFetch(settings.customer_token_jwks_url), runtime.start_task)
+
+
+def _authenticator(settings: Settings, signing_keys: SigningKeys | None) -> Authenticator:
+    backends = None
     if settings.customer_token_secret:
-        tokens = CustomerTokens(
+        backends = CustomerTokens(
             secret=settings.customer_token_secret,
             previous_secret=settings.customer_token_secret_previous,
             clock=time.time,
         )
+    tokens = backends if signing_keys is None else _with_provider(settings, signing_keys, backends)
     # All instances know this secret, and no client does.
     key = hashlib.sha256(b"ids of unnamed customers\n" + settings.jwt_secret.encode()).digest()
     return Authenticator(tokens=tokens, anonymous=settings.anonymous_customers, key=key)
+
+
+def _with_provider(settings: Settings, signing_keys: SigningKeys, backends: CustomerTokens | None) -> Verifier:
+    from lchook.core.provider_tokens import EitherTokens, ProviderTokens
+
+    providers = ProviderTokens(
+        signing_keys,
+        issuer=settings.customer_token_issuer,
+        audience=settings.customer_token_audience,
+        claim=settings.customer_token_claim,
+        clock=time.time,
+    )
+    return providers if backends is None else EitherTokens(backends, providers)
 
 
 def _publish(hook: Hook) -> None:
@@ -249,6 +282,10 @@ def _publish(hook: Hook) -> None:
     metrics.add_counts("lch_refusals", "What was refused below Socket.IO's events", "reason", lambda: guard.counts)
     metrics.add_counts("lch_log_lines_dropped", "Lines of the log that could not be written", "reason", log_output.dropped)
     metrics.add_counts("lch_outbox_events", "What happened to messages to DMS that waited", "event", lambda: to_dms.counts)
+    keys = hook.signing_keys
+    if keys is not None:
+        metrics.add_counts("lch_key_fetches", "Fetches of the identity provider's keys", "outcome", lambda: keys.counts)
+        metrics.add_gauge("lch_keys_age_seconds", "Age of the identity provider's keys", keys.age_seconds)
     metrics.add_counts(
         "lch_dms_retries", "Further tries to post to DMS", "reason", lambda: {"not_taken": to_dms.counts["tried_again"]}
     )

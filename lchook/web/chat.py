@@ -15,7 +15,7 @@ from typing import Any
 from lchook.core import events
 from lchook.core.addresses import is_this_machine
 from lchook.core.authentication import Authenticator, Identity, RefusedError
-from lchook.core.messages import END_OF_SESSION, TYPING, MessageError, MessageToDms, dms_from_client
+from lchook.core.messages import END_OF_SESSION, FIELDS_TO_DMS, TYPING, MessageError, MessageToDms, dms_from_client
 from lchook.core.outcomes import Outcome
 from lchook.core.rate_limiter import RateLimiter
 from lchook.flows.to_customer import ToCustomer
@@ -156,6 +156,7 @@ class Chat(Namespace):
     def _client_message(self, sid: str, args: list[Any], acknowledge: Acknowledge) -> None:
         message: MessageToDms | None = None
         came_at = time.monotonic()
+        known = self._sockets.get(sid)
 
         def done(outcome: Outcome) -> bool:
             answer = outcome.as_dict()
@@ -178,6 +179,7 @@ class Chat(Namespace):
                 max_bytes=self._max_message_bytes,
                 resolve_customer=lambda claimed: self._resolve_customer(sid, claimed),
                 forward_fields=self._forward_fields,
+                facts=known.identity.facts if known is not None and known.identity.proven else None,
             )
         except MessageError as error:
             self.counts["messages_rejected"] += 1
@@ -208,11 +210,11 @@ class Chat(Namespace):
 
     def _tell_ignored(self, message: MessageToDms) -> None:
         for name in message.ignored:
-            if name not in self._told_ignored and len(self._told_ignored) < _MAX_TOLD_IGNORED:
+            if name not in FIELDS_TO_DMS and name not in self._told_ignored and len(self._told_ignored) < _MAX_TOLD_IGNORED:
                 self._told_ignored.add(name)
                 log.warning(events.FIELD_IGNORED, field=name, type=message.type)
 
-    def _resolve_customer(self, sid: str, claimed: str) -> str:
+    def _resolve_customer(self, sid: str, claimed: str | None) -> str:
         """The customer for whom a message of this socket goes that claims this id."""
         known = self._sockets.get(sid)
         if known is None:
