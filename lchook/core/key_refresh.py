@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 
 REFRESH_SECONDS = 300.0
-MIN_INTERVAL_SECONDS = 5.0
+MIN_INTERVAL_SECONDS = 3.0
 _MAX_PAUSE_SECONDS = 60.0
 GOOD_FOR_SECONDS = 3600.0
 

@@ -1,4 +1,4 @@
-"""The way out to one URL: through which proxy, and whom to trust, as the environment says. Knows nothing of what is asked."""
+"""The way out to one URL: through which proxy, and whom to trust, as the environment says. Not what is asked there."""
 
 from __future__ import annotations
 

@@ -31,6 +31,13 @@ class KeyFetch:
 
     def __call__(self) -> KeySet:
         """:raises KeySetError: saying why there is none."""
+        try:
+            return self._fetched()
+        finally:
+            # Until the next time nobody would keep them open.
+            self._way.close()
+
+    def _fetched(self) -> KeySet:
         request = requests.PreparedRequest()
         request.method, request.url = "GET", self._url
         request.headers = {"Accept": "application/json"}  # type: ignore[assignment]  # adapters only go through them

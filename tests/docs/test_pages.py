@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 import config
+from lchook.sandbox.identity_provider import IdentityProvider
 from tests.docs.commands import NOT_RUN, RUN_BY
 from tests.docs.pages import Page, all_pages, page
 from tests.support.hooks import Hook, running_hook
@@ -65,8 +67,12 @@ def test_the_readmes_settings_are_those_of_config() -> None:
 @pytest.fixture(scope="module")
 def busy_hook() -> Iterator[Hook]:
     """One to which everything has happened that makes a metric appear."""
-    with running_hook(gunicorn_command) as hook:
-        with hook.connect() as client, RawWebSocket(hook.url) as rubbish:
+    with contextlib.ExitStack() as running:
+        provider = running.enter_context(IdentityProvider())
+        keys = {"CUSTOMER_TOKEN_JWKS_URL": provider.keys_url, "CUSTOMER_TOKEN_ISSUER": provider.issuer}
+        hook = running.enter_context(running_hook(gunicorn_command, **keys, CUSTOMER_TOKEN_AUDIENCE=provider.audience))
+        auth = {"token": provider.token("somebody")}
+        with hook.connect(auth=auth) as client, RawWebSocket(hook.url) as rubbish:
             client.say("somebody")
             hook.webhook("somebody")
             client.wait_for_messages(1)

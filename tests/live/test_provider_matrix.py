@@ -1,15 +1,18 @@
-"""Whose tokens let a customer in: those of an identity provider, by its own keys, over real HTTP. And what Pega is then told."""
+"""Whose tokens let a customer in: an identity provider's, by its own keys, over real HTTP. And what Pega is then told."""
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -171,9 +174,9 @@ BAD: dict[str, tuple[Callable[[Maker], Any], str]] = {
     "context endless": (lambda make: make(context_data={"x": "y" * 17_000}), "longer than"),
     "context with NaN": (lambda make: make(context_data={"x": float("nan")}), "plain JSON"),
     # Keys
-    "unknown kid": (lambda make: make(header={"kid": "unheard of"}), "none of the identity provider's"),
+    "unknown kid": (lambda make: make(header={"kid": "unheard of"}), "none of"),
     "signed with another key": (lambda make: make(key=make.keys.strange["ES256"]), "signature"),
-    "a key of another kind": (lambda make: make(header={"kid": "RS256"}), "none of the identity provider's"),
+    "a key of another kind": (lambda make: make(header={"kid": "RS256"}), "none of"),
     "a short key": (lambda make: make(by="RS256", key=make.keys.short, header={"kid": "short"}), "none of"),
     "a key that all can read": (lambda make: make(key=make.keys.leaked, header={"kid": "leaked"}), "none of"),
     "a key for encryption": (lambda make: make(key=make.keys.encrypts, header={"kid": "encrypts"}), "none of"),
@@ -189,7 +192,7 @@ BAD: dict[str, tuple[Callable[[Maker], Any], str]] = {
     ),
     "kid a number": (lambda make: make(header={"kid": 17}), "readable"),
     "kid an object": (lambda make: make(header={"kid": {"a": 1}}), "readable"),
-    "kid endless": (lambda make: make(header={"kid": "x" * 20_000}), "none of the identity provider's"),
+    "kid endless": (lambda make: make(header={"kid": "x" * 20_000}), "none of"),
     # Algorithms
     "none": (lambda make: make(header={"alg": "none"}).rpartition(".")[0] + ".", "algorithm must be"),
     "None": (lambda make: make(header={"alg": "None"}).rpartition(".")[0] + ".", "algorithm must be"),
@@ -204,7 +207,7 @@ BAD: dict[str, tuple[Callable[[Maker], Any], str]] = {
     "RS256 that says it is ES256": (lambda make: make(by="RS256", header={"alg": "ES256", "kid": "ES256"}), "signature"),
     "RS256 by a key for PS256": (
         lambda make: make(by="RS256", key=make.keys.good["PS256"], header={"kid": "PS256"}),
-        "none of the identity provider's",
+        "none of",
     ),
     "RS512": (lambda make: make(by="RS512", key=make.keys.good["RS256"], header={"kid": "RS256"}), "algorithm must be"),
     "an unknown crit": (lambda make: make(header={"crit": ["exp"], "exp": 1}), "readable"),
@@ -218,13 +221,25 @@ BAD: dict[str, tuple[Callable[[Maker], Any], str]] = {
     "a webhook's token": (lambda make: mint(), "signature does not fit the secret"),
     "no string": (lambda make: 17, "must be a JWT"),
     "garbage": (lambda make: "a.b.c", "readable"),
-    "no JSON inside": (lambda make: ".".join((make().split(".")[0], _base64(b"no JSON"), "x")), "signature"),
+    "no JSON inside": (lambda make: ".".join((make().split(".")[0], _base64(b"no JSON"), "x")), "readable"),
     "tampered": (lambda make: _tampered(make()), "signature"),
     "too long": (lambda make: make(scope="x" * 40_000), "longer than"),
 }
 
 
-@pytest.mark.parametrize(("token", "words"), BAD.values(), ids=BAD)
+# A key that is not known may be a new one: who brings one waits for the next fetch, and these are best tried at once.
+UNKNOWN = {name: make for name, (make, words) in BAD.items() if words == "none of"}
+KNOWN = {name: case for name, case in BAD.items() if name not in UNKNOWN}
+
+
+def test_keys_that_are_good_for_nothing_open_no_door(hook: Hook, make: Maker) -> None:
+    with ThreadPoolExecutor(len(UNKNOWN)) as together:
+        tried = {name: together.submit(refusal, hook.url, {"token": token(make)}) for name, token in UNKNOWN.items()}
+    told = {name: future.result() for name, future in tried.items()}
+    assert told == dict.fromkeys(UNKNOWN, "the token's key (kid) is none of the identity provider's")
+
+
+@pytest.mark.parametrize(("token", "words"), KNOWN.values(), ids=KNOWN)
 def test_a_bad_token_is_refused_in_words(hook: Hook, make: Maker, token: Callable[[Maker], Any], words: str) -> None:
     assert words in refusal(hook.url, {"token": token(make)})
 
@@ -234,7 +249,12 @@ def test_what_is_proven_reaches_dms_with_every_text_over_what_the_browser_says(
 ) -> None:
     facts = {"customer_name": "Ada Lindgren", "context_data": {"logged_in": True, "level": 2}}
     with hook.connect(auth={"token": make(**facts)}) as client:
-        said = {"type": "text", "text": ["Hello"], "customer_name": "The Director", "context_data": {"level": 9, "page": "/"}}
+        said = {
+            "type": "text",
+            "text": ["Hello"],
+            "customer_name": "The Director",
+            "context_data": {"level": 9, "page": "/"},
+        }
         first = client.call("clientMessage", {**said, "message_id": 1})
         again = client.call("clientMessage", {**said, "message_id": 1})
         typing = client.call("clientMessage", {"type": "typing_indicator"})
@@ -260,45 +280,45 @@ def test_without_a_token_customer_id_may_not_be_left_out(hook: Hook, make: Maker
 
 
 def test_a_rotated_key_is_noticed_and_unknown_ones_do_not_hammer_the_provider(customer: str) -> None:
-    with IdentityProvider() as provider, running_hook(gunicorn_command, **of(provider)) as hook:
+    with contextlib.ExitStack() as running:
+        provider = running.enter_context(IdentityProvider())
+        hook = running.enter_context(running_hook(gunicorn_command, **of(provider)))
         before = provider.token(customer)
-        with hook.connect(auth={"token": before}) as here:
-            provider.rotate()
+        here = running.enter_context(hook.connect(auth={"token": before}))
+        provider.rotate()
+        # An attacker's tokens, all at once, and among them the first one with the new key: one fetch finds out.
+        fetches, key = provider.fetches, new_key("ES256")
+        claims = {"iss": provider.issuer, "aud": provider.audience, "sub": customer, "exp": int(time.time()) + 60}
+        tokens = [jwt.encode(claims, key, "ES256", headers={"kid": f"unheard of {number}"}) for number in range(20)]
+        with ThreadPoolExecutor(len(tokens)) as attackers:
+            told = attackers.map(lambda token: refusal(hook.url, {"token": token}), tokens)
             with hook.connect(auth={"token": provider.token(f"{customer}-2")}) as client:
                 assert client.say(f"{customer}-2")["status"] == "sent"
-            fetches = provider.fetches
-            # An attacker's tokens, all at once.
-            stranger = IdentityProvider()
-            stranger._server._port = provider._server.port
-            for _ in range(3):
-                stranger.rotate()
-            tokens = [stranger.token(customer).replace("x", "y", 1) for _ in range(20)]
-            started = time.monotonic()
-            told = [refusal(hook.url, {"token": token}) for token in tokens[:3]]
-            assert all("none of the identity provider's" in words or "signature" in words for words in told)
-            assert provider.fetches - fetches <= 1 + (time.monotonic() - started) / 4
-            # Who is here notices nothing, and the key before counts until it is withdrawn.
-            assert here.say(customer)["status"] == "sent"
-            with hook.connect(auth={"token": before}) as client:
-                assert client.say(customer)["status"] == "sent"
+            assert set(told) == {"the token's key (kid) is none of the identity provider's"}
+        assert provider.fetches - fetches <= 2
+        # Who is here notices nothing, and the key before counts until it is withdrawn.
+        assert here.say(customer)["status"] == "sent"
+        with hook.connect(auth={"token": before}) as client:
+            assert client.say(customer)["status"] == "sent"
         assert "the identity provider's keys are here" in hook.server.log
 
 
 def test_a_provider_that_is_down_or_slow_holds_up_nobody_who_is_here(customer: str) -> None:
-    with IdentityProvider() as provider, running_hook(gunicorn_command, **of(provider)) as hook:
+    with contextlib.ExitStack() as running:
+        provider = running.enter_context(IdentityProvider())
+        hook = running.enter_context(running_hook(gunicorn_command, **of(provider)))
         with hook.connect(auth={"token": provider.token(customer)}) as here:
             known = provider.token(f"{customer}-2")
 
             def hangs(exchange: Exchange) -> None:
-                time.sleep(4)
+                time.sleep(0.7)
                 exchange.hang_up()
 
             provider.rotate()
             new = provider.token(f"{customer}-3")
             provider.handle = hangs
-            slow: list[str] = []
-            wait_until(lambda: not slow and not slow.append(refusal(hook.url, {"token": new})), "a refusal")
-            assert slow == ["the identity provider's keys cannot be had now: connect again in a minute"]
+            told = refusal(hook.url, {"token": new})
+            assert told == "the identity provider's keys cannot be had now: connect again in a minute"
             started = time.monotonic()
             assert here.say(customer)["status"] == "sent"
             with hook.connect(auth={"token": known}) as client:
