@@ -13,6 +13,7 @@ from lchook.doctor.dms import examine_dms
 from lchook.doctor.findings import Finding
 from lchook.doctor.port import examine_port
 from lchook.doctor.probe import probe
+from lchook.doctor.provider import examine_provider
 from lchook.doctor.public_address import examine_public_address
 from lchook.doctor.settings import examine_settings
 from lchook.doctor.store import examine_store
@@ -35,6 +36,7 @@ def examine(settings: Settings, *, folder: Path, with_probe: bool, public_url: s
         yield from _guarded("probe", lambda: probe(settings))
     else:
         yield Finding("probe", "skipped", "DMS was not posted to: --probe posts a typing indicator for a test customer")
+    yield from _guarded("keys", lambda: examine_provider(settings))
     yield from _guarded("store", lambda: examine_store(settings, folder=folder))
     yield from _guarded("port", lambda: examine_port(settings.port))
     if public_url is not None:
