@@ -111,6 +111,11 @@ class Settings:
     # A level for all of LCH ("") and, where wanted, one for some of its parts.
     log_levels: dict[str, str] = field(default_factory=lambda: {"": "INFO"})
     log_format: Literal["text", "json"] = "text"
+    # The file that names several connections to Pega, and what each of them runs with: these settings, with its own over
+    # them. Those here are the first one's.
+    connections_file: str = ""
+    connection_name: str = ""
+    connections: tuple[Settings, ...] = ()
 
     @property
     def customers_need_tokens(self) -> bool:
@@ -130,6 +135,23 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = HOME / 
     # An empty variable counts as none, and so switches off what the file says.
     texts = {name: text for name, text in {**in_file, **in_environment}.items() if text and text.strip()}
 
+    values, problems = parse(texts)
+    if "CONNECTIONS" in texts and "CONNECTIONS" not in problems:
+        # Only those who have several connections load what reads them.
+        from lchook.connections_file import read
+
+        values, problems = read(Path(texts["CONNECTIONS"].strip()), texts, values, problems)
+    if problems:
+        raise SettingsError(problems)
+    return Settings(**values)
+
+
+def parse(texts: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Fields of `Settings`, and by variable what is wrong.
+
+    :param texts: by variable; none of them empty.
+    """
+    texts = dict(texts)
     values: dict[str, Any] = {}
     problems: dict[str, str] = {}
     old_names = {}
@@ -152,9 +174,7 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = HOME / 
             # Whoever holds a token of one kind could otherwise, with luck, use it as one of the other.
             problems[name] = "is wrong: it should be a secret of its own, not the one that LCH shares with DMS"
     problems |= _provider_problems(values, problems)
-    if problems:
-        raise SettingsError(problems)
-    return Settings(**values)
+    return values, problems
 
 
 def _provider_problems(values: Mapping[str, Any], problems: Mapping[str, str]) -> dict[str, str]:
@@ -396,6 +416,7 @@ _REQUIRED = ("DMS_URL", "JWT_ISSUER", "JWT_SECRET")
 # Fields whose name is not just the variable's in lower case: fields carry their unit.
 _FIELDS = {
     "ALLOWED_ORIGIN": "allowed_origins",
+    "CONNECTIONS": "connections_file",
     "LOG_LEVEL": "log_levels",
     "ACK_TIMEOUT": "ack_timeout_seconds",
     "JWT_TTL": "jwt_ttl_seconds",
@@ -422,6 +443,7 @@ _VARIABLES: tuple[tuple[str, Callable[[str], Any], str], ...] = (
     ("CUSTOMER_TOKEN_CLAIM", str, "the name of the claim that is the customer's id"),
     ("ANONYMOUS_CUSTOMERS", _one_of("isolate", "shared", "reject"), "isolate, shared or reject"),
     ("ALLOWED_ORIGIN", _origins, "https://chat.example.com, several of the kind separated by commas, or *"),
+    ("CONNECTIONS", str, "the path of a TOML file with a [[connection]] for each"),
     ("PORT", _whole(1, 65535), "a port number, 1 to 65535"),
     ("WEBHOOK_AUTH", _one_of("required", "off"), "required or off"),
     ("ACK_TIMEOUT", _seconds(0.1, 600), "seconds, 0.1 to 600"),

@@ -118,8 +118,8 @@ def _who_is_believed(settings: Settings) -> Finding:
     if settings.customer_token_jwks_url:
         beside = ", or by CUSTOMER_TOKEN_SECRET" if settings.customer_token_secret else ""
         says = (
-            f"clients must bring a token that is signed by the identity provider {settings.customer_token_issuer!r}{beside}, "
-            f"for {settings.customer_token_audience!r}; its {settings.customer_token_claim!r} is the customer's id"
+            f"clients must bring a token that is signed by the identity provider {settings.customer_token_issuer!r}{beside},"
+            f" for {settings.customer_token_audience!r}; its {settings.customer_token_claim!r} is the customer's id"
         )
         return Finding("customers", "ok", says)
     if settings.customer_token_secret:

@@ -72,7 +72,7 @@ def busy_hook() -> Iterator[Hook]:
         keys = {"CUSTOMER_TOKEN_JWKS_URL": provider.keys_url, "CUSTOMER_TOKEN_ISSUER": provider.issuer}
         hook = running.enter_context(running_hook(gunicorn_command, **keys, CUSTOMER_TOKEN_AUDIENCE=provider.audience))
         auth = {"token": provider.token("somebody")}
-        with hook.connect(auth=auth) as client, RawWebSocket(hook.url) as rubbish:
+        with hook.connect(auth=auth) as client, RawWebSocket(hook.url, auth=auth) as rubbish:
             client.say("somebody")
             hook.webhook("somebody")
             client.wait_for_messages(1)
