@@ -53,7 +53,8 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     http_errors.register(app, parts.metrics)
     cli.register(app, settings)
     app.wsgi_app = _Addresses(parts.wsgi_app, settings.proxy_hops).__call__  # type: ignore[method-assign]
-    _warn(settings)
+    for each in settings.connections or (settings,):
+        _warn(each)
     return app
 
 

@@ -143,6 +143,12 @@ WEBSOCKET_FAILED = LogEvent(
 )
 WEBSOCKET_NOT_WRITABLE = LogEvent("websocket_not_writable", "a WebSocket cannot be written to", "connections")
 PROTOCOL_BROKEN = LogEvent("protocol_broken", "a WebSocket is closed: its client broke the protocol", "connections")
+CHANNEL_ADDED = LogEvent("channel_added", "a connection to Pega is new: {name}", "connections")
+CHANNEL_CHANGED = LogEvent("channel_changed", "a connection to Pega goes on with new settings: {name}", "connections")
+CHANNEL_REMOVED = LogEvent(
+    "channel_removed", "a connection to Pega is there no more, and its clients are closed: {name}", "connections"
+)
+NOT_RELOADED = LogEvent("not_reloaded", "the settings were not loaded anew, and the former ones stay: {reason}", "other")
 CONNECTIONS_EXHAUSTED = LogEvent(
     "connections_exhausted",
     "hardly any connections are left: start more instances, or raise the limit of open files",

@@ -21,11 +21,13 @@ def store_from_url(
     max_queue_length: int = 100,
     outbox_size: int = 100_000,
     aside: Aside = in_a_thread,
+    namespace: str = "",
 ) -> Store:
     """The store, not opened yet.
 
     :param url: memory:, sqlite: (a file in `folder`), sqlite:///path (absolute), redis:// or rediss://, checked before.
     :param aside: calls what may block on a file.
+    :param namespace: keeps what is stored from that of others with the same URL: keys and files have it in their names.
     """
     parts = urlsplit(url)
     bounds = {"size": size, "max_queue_length": max_queue_length, "outbox_size": outbox_size}
@@ -33,9 +35,12 @@ def store_from_url(
         # Only those who use Redis pay for its client.
         from lchook.store.redis import RedisStore
 
-        return RedisStore(url, ttl_seconds=ttl_seconds, **bounds)
+        prefix = {"prefix": f"lch@{namespace}:"} if namespace else {}
+        return RedisStore(url, ttl_seconds=ttl_seconds, **bounds, **prefix)
     if parts.scheme == "memory":
         return SqliteStore(None, ttl_seconds=ttl_seconds, **bounds)
     path = Path(parts.path) if parts.path else folder / DEFAULT_FILE
+    if namespace:
+        path = path.with_name(f"{path.stem}@{namespace}{path.suffix}")
     synchronous = "full" if parts.query == "synchronous=full" else "normal"
     return SqliteStore(path, ttl_seconds=ttl_seconds, **bounds, synchronous=synchronous, aside=aside)

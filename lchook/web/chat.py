@@ -149,6 +149,14 @@ class Chat(Namespace):
                 self.counts["tokens_expired"] += 1
                 self._connections.close(sid)
 
+    def use(self, authenticator: Authenticator) -> None:
+        """From now on this says who connects as whom."""
+        self._authenticator = authenticator
+
+    def sids(self) -> list[str]:
+        """The clients that are connected."""
+        return list(self._sockets)
+
     def sockets(self) -> int:
         """How many clients are connected."""
         return len(self._sockets)

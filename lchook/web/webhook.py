@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Protocol
 
 from flask import Blueprint, Response, request
 from flask_cors import cross_origin
@@ -34,6 +35,22 @@ TakePost = Callable[[str | None, bytes], tuple[int, Headers, bytes] | None]
 _GOOD = (("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", "2"))
 
 
+class Receives(Protocol):
+    """Takes posts."""
+
+    max_bytes: int
+
+    def receive(
+        self,
+        authorization: str | None,
+        read: Callable[[], bytes | None],
+        *,
+        content_type: str | None = None,
+        content_encoding: str | None = None,
+    ) -> tuple[int, str | None]:
+        """See `Webhook`."""
+
+
 class Webhook:
     """What becomes of a post, whoever took it in."""
 
@@ -46,6 +63,14 @@ class Webhook:
         self._to_customer = to_customer
         self._periodic_tasks = periodic_tasks
         self._metrics = metrics
+
+    def use(self, tokens: Tokens) -> None:
+        """From now on these are the tokens that count."""
+        self._tokens = tokens
+
+    def verify(self, authorization: str | None) -> None:
+        """:raises TokenError: where the header holds no token that counts here."""
+        self._tokens.verify_authorization(authorization)
 
     def receive(
         self,
@@ -103,7 +128,7 @@ class Webhook:
         return status, error
 
 
-def create_fast_path(webhook: Webhook, is_stopping: Callable[[], bool]) -> TakePost:
+def create_fast_path(webhook: Receives, is_stopping: Callable[[], bool]) -> TakePost:
     """What the worker does with plain posts to the webhook. All others, and all where the process ends, go on to Flask and
     its view of the same webhook."""
 
@@ -122,7 +147,7 @@ def create_fast_path(webhook: Webhook, is_stopping: Callable[[], bool]) -> TakeP
     return take
 
 
-def create_blueprint(settings: Settings, webhook: Webhook) -> Blueprint:
+def create_blueprint(settings: Settings, webhook: Receives) -> Blueprint:
     """The routes of the webhook: `POST` for DMS, `GET` for the person who pastes the address into a browser."""
     blueprint = Blueprint("webhook", __name__)
 
@@ -150,7 +175,10 @@ def create_blueprint(settings: Settings, webhook: Webhook) -> Blueprint:
         headers, text = _as_http(status, error)
         return Response(text, status, headers)
 
-    @cross_origin(origins=list(settings.allowed_origins or ()), methods=["GET"])
+    allowed = [each.allowed_origins for each in settings.connections or (settings,)]
+    origins = ["*"] if "*" in allowed else [origin for each in allowed for origin in each or ()]
+
+    @cross_origin(origins=origins, methods=["GET"])
     def describe() -> Response:
         return Response("LCH's webhook is here. DMS reaches it by POST.\n", mimetype="text/plain")
 
