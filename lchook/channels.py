@@ -96,12 +96,13 @@ class Channels:
             self._remove(name)
         for name, each in wanted.items():
             # What is no connection's own is only read at the start.
-            each = replace(self._settings, **{field: getattr(each, field) for field in _OWN}, connections=())
-            if name not in self._by_name:
-                self._add(each)
+            own = {field: getattr(each, field) for field in _OWN}
+            channel = self._by_name.get(name)
+            if channel is None:
+                self._add(replace(self._settings, connections=(), connections_file="", **own))
                 log.warning(events.CHANNEL_ADDED, name=name)
-            elif each != replace(self._by_name[name].settings, connections=()):
-                self._change(self._by_name[name], each)
+            elif any(getattr(channel.settings, field) != value for field, value in own.items()):
+                self._change(channel, replace(channel.settings, **own))
                 log.warning(events.CHANNEL_CHANGED, name=name)
         self._by_name = {name: self._by_name[name] for name in wanted}
         self._origins = {name: self._origins[name] for name in wanted}

@@ -6,6 +6,7 @@ This module only puts the checks in order. A check never raises, never takes lon
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from config import Settings
@@ -26,6 +27,28 @@ def examine(settings: Settings, *, folder: Path, with_probe: bool, public_url: s
     :param with_probe: whether to post something to DMS.
     :param public_url: where DMS reaches this hook; None to leave that out.
     """
+    for each in settings.connections or (settings,):
+        # With several connections to Pega, each finding says whose it is.
+        name = f"{each.connection_name} " if settings.connections else ""
+        for finding in _examine_connection(each, with_probe=with_probe):
+            yield replace(finding, check=f"{name}{finding.check}")
+    yield from _guarded("store", lambda: examine_store(settings, folder=folder))
+    yield from _guarded("port", lambda: examine_port(settings.port))
+    if public_url is not None:
+        for each in settings.connections or (settings,):
+            name = f"{each.connection_name} " if settings.connections else ""
+            for finding in _guarded("webhook", lambda each=each: examine_public_address(public_url, each)):  # type: ignore[misc]
+                yield replace(finding, check=f"{name}{finding.check}")
+    else:
+        yield Finding(
+            "webhook",
+            "skipped",
+            "not tried: --public-url https://… tries the address that DMS posts to, with a right and a wrong key",
+        )
+
+
+def _examine_connection(settings: Settings, *, with_probe: bool) -> Iterator[Finding]:
+    """What belongs to one connection to Pega."""
     timeout_seconds = settings.dms_connect_timeout_seconds
     yield from _guarded("settings", lambda: examine_settings(settings))
     yield from _guarded(
@@ -37,16 +60,6 @@ def examine(settings: Settings, *, folder: Path, with_probe: bool, public_url: s
     else:
         yield Finding("probe", "skipped", "DMS was not posted to: --probe posts a typing indicator for a test customer")
     yield from _guarded("keys", lambda: examine_provider(settings))
-    yield from _guarded("store", lambda: examine_store(settings, folder=folder))
-    yield from _guarded("port", lambda: examine_port(settings.port))
-    if public_url is not None:
-        yield from _guarded("webhook", lambda: examine_public_address(public_url, settings))
-    else:
-        yield Finding(
-            "webhook",
-            "skipped",
-            "not tried: --public-url https://… tries the address that DMS posts to, with a right and a wrong key",
-        )
 
 
 def _guarded(check: str, findings: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
