@@ -118,6 +118,11 @@ class Settings:
     connections: tuple[Settings, ...] = ()
 
     @property
+    def namespace(self) -> str:
+        """Keeps what is stored for this connection from what is for others; empty where it was there before there were any."""
+        return "" if self.connection_name == "default" else self.connection_name
+
+    @property
     def customers_need_tokens(self) -> bool:
         """Must a socket prove who it is?"""
         return bool(self.customer_token_secret or self.customer_token_jwks_url)

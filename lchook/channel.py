@@ -150,7 +150,7 @@ def build(
         now=lambda customer_id, text: to_customer.send_transient(customer_id, json.loads(text)),
         reconnected=to_customer.reconnected,
     )
-    store.open(scope.bell(bell), scope.starter(runtime.start_service))
+    scope.bound(store.open)(scope.bell(bell), scope.starter(runtime.start_service))
     channel = Channel(
         settings,
         scope,
@@ -172,7 +172,7 @@ def _store(settings: Settings, folder: Path) -> Store:
     return store_from_url(
         settings.store_url,
         folder=folder,
-        namespace="" if settings.connection_name == "default" else settings.connection_name,
+        namespace=settings.namespace,
         ttl_seconds=settings.mailbox_ttl_seconds,
         size=settings.mailbox_size,
         aside=runtime.native_thread() or in_a_thread,

@@ -6,6 +6,7 @@ to the first that allows its origin. Beyond that nothing here decides anything: 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,7 @@ class Channels:
         self._make: Callable[..., Channel]
         self._close: Callable[[str], None]
         self._started = False
+        self._reloading = threading.Lock()
         self.metrics = ChannelMetrics(shared, lambda: {name: each.metrics for name, each in self._by_name.items()})
         self.store = Stores(lambda: {name: each.store for name, each in self._by_name.items()})
         self.to_customer = ToCustomers(lambda: {name: each.to_customer for name, each in self._by_name.items()})
@@ -86,23 +88,29 @@ class Channels:
         for channel in list(self._by_name.values()):
             channel.periodic_tasks.start()
 
-    def reload(self, settings: Settings) -> None:
-        """Go on with these connections. Those that did not change notice nothing, and of those that did, only what changed.
+    def reload(self, read: Callable[[], Settings]) -> None:
+        """Go on with the connections as they are now. Those that did not change notice nothing, and of those that did, only
+        what changed.
 
-        :param settings: read anew, without problems.
+        :param read: reads the settings; whatever it raises leaves all as it is.
         """
-        wanted = {each.connection_name: each for each in settings.connections}
-        for name in [name for name in self._by_name if name not in wanted]:
-            self._remove(name)
-        for name, each in wanted.items():
-            # What is no connection's own is only read at the start.
-            own = {field: getattr(each, field) for field in _OWN}
-            channel = self._by_name.get(name)
-            if channel is None:
-                self._add(replace(self._settings, connections=(), connections_file="", **own))
-                log.warning(events.CHANNEL_ADDED, name=name)
-            elif any(getattr(channel.settings, field) != value for field, value in own.items()):
-                self._change(channel, replace(channel.settings, **own))
+        # Whoever comes meanwhile reads after it.
+        with self._reloading:
+            self._go_on_with({each.connection_name: each for each in read().connections})
+
+    def _go_on_with(self, wanted: dict[str, Settings]) -> None:
+        # What is no connection's own is only read at the start.
+        own = {name: {field: getattr(each, field) for field in _OWN} for name, each in wanted.items()}
+        # First what may fail.
+        for name in [name for name in wanted if name not in self._by_name]:
+            self._add(replace(self._settings, connections=(), connections_file="", **own[name]))
+            log.warning(events.CHANNEL_ADDED, name=name)
+        for name, channel in list(self._by_name.items()):
+            if name not in wanted:
+                self._remove(channel)
+                log.warning(events.CHANNEL_REMOVED, name=name)
+            elif any(getattr(channel.settings, field) != value for field, value in own[name].items()):
+                self._change(channel, replace(channel.settings, **own[name]))
                 log.warning(events.CHANNEL_CHANGED, name=name)
         self._by_name = {name: self._by_name[name] for name in wanted}
         self._origins = {name: self._origins[name] for name in wanted}
@@ -125,14 +133,13 @@ class Channels:
         if any(getattr(before, field) != getattr(settings, field) for field in _IDENTITY):
             self._close_clients(channel)
 
-    def _remove(self, name: str) -> None:
+    def _remove(self, channel: Channel) -> None:
         """Its customers' connections are closed; what waits stays in its store, for when it comes back."""
-        channel = self._by_name[name]
-        self._by_name = {other: each for other, each in self._by_name.items() if other != name}
-        del self._origins[name]
+        gone = channel.settings.connection_name
+        self._by_name = {name: each for name, each in self._by_name.items() if name != gone}
+        self._origins = {name: each for name, each in self._origins.items() if name != gone}
         channel.to_dms.stop()
         self._close_clients(channel)
-        log.warning(events.CHANNEL_REMOVED, name=name)
         runtime.start_service(channel.end)
 
     def _close_clients(self, channel: Channel) -> None:

@@ -82,12 +82,9 @@ class Hook:
         if self.channels is None:
             return
         try:
-            settings = load()
+            self.channels.reload(load)
         except SettingsError as error:
             log.error(events.NOT_RELOADED, reason="; ".join(f"{name} {problem}" for name, problem in error.problems.items()))
-            return
-        try:
-            self.channels.reload(settings)
         except Exception as error:
             log.unexpected(events.NOT_RELOADED, error, reason="internal error")
 

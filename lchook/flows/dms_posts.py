@@ -27,7 +27,8 @@ class DmsPosts:
 
     def use(self, dms: DmsClient) -> None:
         """From now on post with this client; what is under way with the other one ends there."""
-        self._dms = dms
+        before, self._dms = self._dms, dms
+        before.close()
 
     def post(self, customer_id: str, message_id: MessageId, body: bytes, *, briefly: bool = False) -> PostResult:
         """Post a message.
