@@ -119,7 +119,7 @@ class Settings:
 
     @property
     def namespace(self) -> str:
-        """Keeps what is stored for this connection from what is for others; empty where it was there before there were any."""
+        """Keeps what is stored for this connection apart; empty where it has what was stored before there were any."""
         return "" if self.connection_name == "default" else self.connection_name
 
     @property

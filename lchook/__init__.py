@@ -19,6 +19,7 @@ import config
 from lchook import cli, console, hook
 from lchook.core import addresses, events
 from lchook.logs import Log, set_up_logs
+from lchook.scope import Scope
 from lchook.transport.startup_checks import check_server
 from lchook.web import health, http_errors, webhook
 
@@ -54,7 +55,8 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     cli.register(app, settings)
     app.wsgi_app = _Addresses(parts.wsgi_app, settings.proxy_hops).__call__  # type: ignore[method-assign]
     for each in settings.connections or (settings,):
-        _warn(each)
+        warn = Scope(each.connection_name).bound(_warn) if each.connection_name else _warn
+        warn(each)
     return app
 
 

@@ -28,23 +28,27 @@ def examine(settings: Settings, *, folder: Path, with_probe: bool, public_url: s
     :param public_url: where DMS reaches this hook; None to leave that out.
     """
     for each in settings.connections or (settings,):
-        # With several connections to Pega, each finding says whose it is.
-        name = f"{each.connection_name} " if settings.connections else ""
-        for finding in _examine_connection(each, with_probe=with_probe):
-            yield replace(finding, check=f"{name}{finding.check}")
-    yield from _guarded("store", lambda: examine_store(settings, folder=folder))
+        yield from _of(each, _examine_connection(each, with_probe=with_probe))
+    for each in settings.connections or (settings,):
+        yield from _of(each, _guarded("store", lambda each=each: examine_store(each, folder=folder)))  # type: ignore[misc]
     yield from _guarded("port", lambda: examine_port(settings.port))
     if public_url is not None:
         for each in settings.connections or (settings,):
-            name = f"{each.connection_name} " if settings.connections else ""
-            for finding in _guarded("webhook", lambda each=each: examine_public_address(public_url, each)):  # type: ignore[misc]
-                yield replace(finding, check=f"{name}{finding.check}")
+            found = _guarded("webhook", lambda each=each: examine_public_address(public_url, each))  # type: ignore[misc]
+            yield from _of(each, found)
     else:
         yield Finding(
             "webhook",
             "skipped",
             "not tried: --public-url https://… tries the address that DMS posts to, with a right and a wrong key",
         )
+
+
+def _of(settings: Settings, findings: Iterator[Finding]) -> Iterator[Finding]:
+    """With several connections to Pega, each finding says whose it is."""
+    for finding in findings:
+        name = settings.connection_name
+        yield replace(finding, check=f"{name} {finding.check}") if name else finding
 
 
 def _examine_connection(settings: Settings, *, with_probe: bool) -> Iterator[Finding]:

@@ -12,6 +12,13 @@ from lchook.store.sqlite import SqliteStore
 DEFAULT_FILE = "lchook.sqlite3"
 
 
+def file_of(url: str, *, folder: Path, namespace: str = "") -> Path:
+    """The file that a sqlite: URL names."""
+    parts = urlsplit(url)
+    path = Path(parts.path) if parts.path else folder / DEFAULT_FILE
+    return path.with_name(f"{path.stem}@{namespace}{path.suffix}") if namespace else path
+
+
 def store_from_url(
     url: str,
     *,
@@ -39,8 +46,6 @@ def store_from_url(
         return RedisStore(url, ttl_seconds=ttl_seconds, **bounds, **prefix)
     if parts.scheme == "memory":
         return SqliteStore(None, ttl_seconds=ttl_seconds, **bounds)
-    path = Path(parts.path) if parts.path else folder / DEFAULT_FILE
-    if namespace:
-        path = path.with_name(f"{path.stem}@{namespace}{path.suffix}")
+    path = file_of(url, folder=folder, namespace=namespace)
     synchronous = "full" if parts.query == "synchronous=full" else "normal"
     return SqliteStore(path, ttl_seconds=ttl_seconds, **bounds, synchronous=synchronous, aside=aside)
