@@ -19,7 +19,7 @@ test: $(VENV)/dev node_modules/.done ## Set up and run all checks and tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest $(or $(ARGS),-n 2 --dist loadfile)
 
 .PHONY: install
 install: $(VENV)/runtime ## Make the environment .venv with what LCH needs to run

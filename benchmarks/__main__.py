@@ -13,11 +13,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 from benchmarks import flows, growth, hooks, setups, sockets
-from benchmarks.bench import FULL, QUICK, Bench, connections_possible
+from benchmarks.bench import FULL, QUICK, Bench, Plan, connections_possible
 from benchmarks.hooks import Contender, StartError
 from benchmarks.load import LoadError
 from benchmarks.report import Row, table
@@ -34,6 +35,8 @@ MEASURES: dict[str, Callable[[Bench], Awaitable[None]]] = {
     "start": setups.start,
     "instances": setups.instances,
     "stores": setups.stores,
+    "store-latency": setups.store_latency,
+    "redis": setups.redis,
 }
 RESULTS = hooks.HERE / "results"
 
@@ -51,11 +54,14 @@ def main() -> None:
     lch = Contender("LCH", arguments.lch.resolve())
     names = arguments.only or list(MEASURES)
     connections_possible()
+    plan = QUICK if arguments.quick else FULL
+    if arguments.rounds:
+        plan = replace(plan, rounds=arguments.rounds, growth_rounds=arguments.rounds)
     # Everything here is short-lived or lives to the end; a collection in between would show up as latency.
     gc.disable()
     # However this ends, the servers end with it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
-    bench, failures = asyncio.run(_run(lch, beside, names, quick=arguments.quick))
+    bench, failures = asyncio.run(_run(lch, beside, names, plan))
     text = f"{_machine(arguments.quick)}\n\n{table(bench.rows)}\n"
     print(f"\n{text}")
     RESULTS.mkdir(exist_ok=True)
@@ -68,8 +74,8 @@ def main() -> None:
         sys.exit(f"failed: {', '.join(failures)}")
 
 
-async def _run(lch: Contender, beside: Contender | None, names: list[str], *, quick: bool) -> tuple[Bench, list[str]]:
-    bench = await Bench.begin(QUICK if quick else FULL, lch, beside, lambda text: print(text, flush=True))
+async def _run(lch: Contender, beside: Contender | None, names: list[str], plan: Plan) -> tuple[Bench, list[str]]:
+    bench = await Bench.begin(plan, lch, beside, lambda text: print(text, flush=True))
     failures = []
     for name in names:
         print(f"{name}: {(MEASURES[name].__doc__ or '').strip()}", flush=True)
@@ -92,6 +98,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--only", action="append", choices=list(MEASURES), metavar="NAME", help=", ".join(MEASURES))
     parser.add_argument("--lch", type=Path, default=hooks.ROOT, metavar="FOLDER", help="measure the LCH in this folder")
     parser.add_argument("--against", type=Path, metavar="FOLDER", help="beside another LCH instead of the Node hook")
+    parser.add_argument("--rounds", type=int, metavar="N", help="instead of the plan's")
     parser.add_argument("--summary", action="store_true", help="write results/summary.md, too")
     return parser.parse_args()
 

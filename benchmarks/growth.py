@@ -29,11 +29,11 @@ _TARGET_CUSTOMERS = 10_000
 _FILL = """
 import sys
 from pathlib import Path
-from lchook.store import Bell
+from lchook.store import StoreListener
 from lchook.store.from_url import store_from_url
 path, count = sys.argv[1], int(sys.argv[2])
 store = store_from_url(f"sqlite://{path}", folder=Path(path).parent, ttl_seconds=86400, size=500)
-store.open(Bell.deaf(), lambda *_: None)
+store.open(StoreListener.null(), lambda *_: None)
 for number in range(count):
     customer = f"away-{number % 1000}"
     text = '{"type":"text","customer_id":"%s","message_id":"%d","text":["Are you still there?"]}' % (customer, number)

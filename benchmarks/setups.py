@@ -6,9 +6,9 @@ import asyncio
 from contextlib import AsyncExitStack
 
 from benchmarks.bench import Bench, interleaved
-from benchmarks.flows import TO_CUSTOMER, TO_DMS, flood_of
+from benchmarks.flows import TO_CUSTOMER, TO_DMS, flood_of, latencies_of
 from benchmarks.hooks import start_redis
-from benchmarks.report import Row, figure_at_most
+from benchmarks.report import Row, figure_at_most, percentile, ratio_at_most
 
 _REST_SECONDS = 1.0
 
@@ -58,6 +58,57 @@ async def stores(bench: Bench) -> None:
     finally:
         if not isinstance(redis, str):
             redis.stop()
+
+
+async def store_latency(bench: Bench) -> None:
+    """How long a message takes with SQLite's file beside memory, at a rate far below what saturates, each way at once."""
+    plan = bench.plan
+    found: dict[tuple[str, int], dict[str, list[float]]] = {}
+    async with AsyncExitStack() as stack:
+        crowds = {
+            name: await stack.enter_async_context(bench.crowd(bench.lch, plan.connected, store=url))
+            for name, url in {"SQLite": "", "memory": "memory:"}.items()
+        }
+        for crowd in crowds.values():
+            await latencies_of(crowd, plan.rate, 2.0, 0)
+        # Rounds are short, and there are many: a moment's disturbance is in few of them.
+        for number in range(2 * plan.rounds):
+            for name in reversed(crowds) if number % 2 else crowds:
+                both = await latencies_of(crowds[name], plan.rate, plan.steady, number)
+                for direction, values in zip((TO_DMS, TO_CUSTOMER), both, strict=True):
+                    for percent in (50, 99):
+                        found.setdefault((direction, percent), {}).setdefault(name, []).append(percentile(values, percent))
+    for (direction, percent), figures in found.items():
+        what = f"{direction}, p{percent} at {plan.rate:g}/s each way, store in SQLite's file"
+        target = ratio_at_most(1.3) if (direction, percent) == (TO_CUSTOMER, 99) else None
+        bench.rows.append(Row(what, "ms", figures["SQLite"], figures["memory"], "memory", target))
+
+
+async def redis(bench: Bench) -> None:
+    """Messages with the store in Redis, beside another LCH if there is one: `--against`."""
+    server = start_redis()
+    if isinstance(server, str):
+        bench.say(f"  not measured: {server}")
+        return
+    try:
+        async with AsyncExitStack() as stack:
+            crowds = {
+                each.name: await stack.enter_async_context(
+                    bench.crowd(each, bench.plan.connected, store=f"redis://127.0.0.1:{server.port}/{number}")
+                )
+                for number, each in enumerate(bench.contenders)
+                if each.root is not None
+            }
+            for direction in (TO_DMS, TO_CUSTOMER):
+                figures = await interleaved(
+                    crowds,
+                    bench.plan,
+                    bench.plan.rounds,
+                    lambda crowd, seconds, it=direction: flood_of(crowd, it, seconds),
+                )
+                bench.compare(f"{direction}, messages, store in Redis", "per CPU s", figures)
+    finally:
+        server.stop()
 
 
 async def instances(bench: Bench) -> None:

@@ -21,14 +21,23 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import gevent
-from lchook.serving.aside import Aside
 
 from benchmarks.processes import cpu_seconds
+from lchook.core.delivery import Removal
 from lchook.core.outbox_effects import Queued, Stored, Submission
 from lchook.core.outcomes import Outcome
-from lchook.store import REMEMBER_SENT_SECONDS, Bell, Enqueued, Fetched, Kept, Letter, Removal, Taken
+from lchook.store import (
+    REMEMBER_SENT_SECONDS,
+    Enqueued,
+    FetchResult,
+    PutResult,
+    StoredMessage,
+    StoreListener,
+    Taken,
+)
 from lchook.store.redis import RedisStore
 from lchook.store.sqlite import SqliteStore
+from lchook.transport.native_thread import NativeThread
 from tests.support.redis_server import RedisServer
 
 AT_ONCE = 50
@@ -39,13 +48,13 @@ _OUTCOME = Outcome("sent", 17, 200)
 class NoStore:
     """What LCH would be without: every call returns at once."""
 
-    _letter = Fetched([Letter(1, _TEXT)])
+    _result = FetchResult([StoredMessage(1, _TEXT)])
 
-    def put(self, customer_id: str, text: str, fingerprint: str | None) -> Kept:
-        return Kept(kept=True, here=True)
+    def put(self, customer_id: str, text: str, fingerprint: str | None) -> PutResult:
+        return PutResult(kept=True, here=True)
 
-    def fetch(self, customer_id: str, after: int, limit: int) -> Fetched:
-        return self._letter
+    def fetch(self, customer_id: str, after: int, limit: int) -> FetchResult:
+        return self._result
 
     def remove(self, removals: list[Removal]) -> None:
         pass
@@ -59,8 +68,8 @@ class NoStore:
 
 def to_customer(store: NoStore | SqliteStore | RedisStore, customer_id: str, number: int) -> None:
     store.put(customer_id, _TEXT, f"{customer_id} {number}")
-    letters = store.fetch(customer_id, 0, 100).letters
-    store.remove([Removal(customer_id, [letter.number for letter in letters], last=True)])
+    messages = store.fetch(customer_id, 0, 100).messages
+    store.remove([Removal(customer_id, [message.number for message in messages], last=True)])
 
 
 def to_dms(store: NoStore | SqliteStore | RedisStore, customer_id: str, number: int) -> None:
@@ -84,9 +93,9 @@ def main() -> None:
         stores: dict[str, Callable[[], NoStore | SqliteStore | RedisStore]] = {
             "none": NoStore,
             "memory": lambda: _opened(SqliteStore(None, ttl_seconds=60, size=100)),
-            "sqlite": lambda: _opened(SqliteStore(Path(folder) / "normal", aside=Aside(), ttl_seconds=60, size=100)),
+            "sqlite": lambda: _opened(SqliteStore(Path(folder) / "normal", **_asides(), ttl_seconds=60, size=100)),
             "sqlite, synced to disk": lambda: _opened(
-                SqliteStore(Path(folder) / "full", aside=Aside(), ttl_seconds=60, size=100, synchronous="full")
+                SqliteStore(Path(folder) / "full", **_asides(), ttl_seconds=60, size=100, synchronous="full")
             ),
             "redis": lambda: RedisStore(server.url, ttl_seconds=60, size=100),
         }
@@ -98,8 +107,12 @@ def main() -> None:
                 print(f"{name:<22} {flow.__name__:<12} {costs[0]:>8} {costs[1]:>12}", flush=True)
 
 
+def _asides() -> dict[str, NativeThread]:
+    return {"aside": NativeThread(), "checkpoint_aside": NativeThread()}
+
+
 def _opened(store: SqliteStore) -> SqliteStore:
-    store.open(Bell.deaf(), gevent.spawn)
+    store.open(StoreListener.null(), gevent.spawn)
     return store
 
 

@@ -20,7 +20,7 @@ from lchook import cli, console, hook
 from lchook.core import addresses, events
 from lchook.logs import Log, set_up_logs
 from lchook.scope import Scope
-from lchook.transport.startup_checks import check_server
+from lchook.transport.startup_checks import check_server, serves_by_flask
 from lchook.web import health, http_errors, webhook
 
 log = Log(__name__)
@@ -57,6 +57,9 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     for each in settings.connections or (settings,):
         warn = Scope(each.connection_name).bound(_warn) if each.connection_name else _warn
         warn(each)
+    if serves_by_flask():
+        # Under gunicorn, the worker does it.
+        parts.start()
     return app
 
 

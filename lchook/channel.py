@@ -24,7 +24,7 @@ from lchook.flows.to_customer import ToCustomer
 from lchook.flows.to_dms import ToDms
 from lchook.periodic_tasks import PeriodicTasks
 from lchook.scope import NO_SCOPE, Scope
-from lchook.store import Bell, Store
+from lchook.store import Store, StoreListener
 from lchook.store.from_url import store_from_url
 from lchook.store.group_commit import in_a_thread
 from lchook.transport import runtime
@@ -144,13 +144,13 @@ def build(
         (to_dms.sweep,),
     ):
         periodic_tasks.add(*tasks)
-    bell = Bell(
+    listener = StoreListener(
         due=to_customer.due,
         elsewhere=to_customer.deliver_pending,
         now=lambda customer_id, text: to_customer.send_transient(customer_id, json.loads(text)),
         reconnected=to_customer.reconnected,
     )
-    scope.bound(store.open)(scope.bell(bell), scope.starter(runtime.start_service))
+    scope.bound(store.open)(scope.listener(listener), scope.starter(runtime.start_service))
     channel = Channel(
         settings,
         scope,
@@ -176,6 +176,7 @@ def _store(settings: Settings, folder: Path) -> Store:
         ttl_seconds=settings.mailbox_ttl_seconds,
         size=settings.mailbox_size,
         aside=runtime.native_thread() or in_a_thread,
+        checkpoint_aside=runtime.native_thread() or in_a_thread,
         max_queue_length=settings.max_queue_length,
         outbox_size=settings.outbox_size,
     )

@@ -11,7 +11,7 @@ from dataclasses import fields
 from typing import Any, TypeVar
 
 from lchook.logs import Log
-from lchook.store import Bell
+from lchook.store import StoreListener
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -41,9 +41,9 @@ class Scope:
         """Starts tasks in this scope."""
         return lambda task, *args: start_task(self.bound(task), *args)
 
-    def bell(self, bell: Bell) -> Bell:
+    def listener(self, listener: StoreListener) -> StoreListener:
         """The same, heard in this scope."""
-        return Bell(**{each.name: self.bound(getattr(bell, each.name)) for each in fields(bell)})
+        return StoreListener(**{each.name: self.bound(getattr(listener, each.name)) for each in fields(listener)})
 
 
 class _NoScope(Scope):
@@ -58,8 +58,8 @@ class _NoScope(Scope):
     def starter(self, start_task: Callable[..., object]) -> Callable[..., object]:
         return start_task
 
-    def bell(self, bell: Bell) -> Bell:
-        return bell
+    def listener(self, listener: StoreListener) -> StoreListener:
+        return listener
 
 
 NO_SCOPE = _NoScope()

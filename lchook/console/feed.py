@@ -177,23 +177,23 @@ class Feed:
         if started < self._next_look_at_store:
             return {}
         try:
-            waiting = self._sources.store.waiting()
-            customers = self._sources.store.waiting_customers(_MAX_WAITING) if waiting.letters else []
-            backlog = self._sources.store.backlog()
+            mailboxes = self._sources.store.mailbox_backlog()
+            customers = self._sources.store.customer_backlogs(_MAX_WAITING) if mailboxes.messages else []
+            outbox = self._sources.store.outbox_backlog()
         except StoreError:
             # The log says so wherever a message meets it.
             news: dict[str, Any] = {"error": "the store does not answer"}
         else:
             news = {
-                "messages": waiting.letters,
-                "customers": waiting.customers,
-                "oldest_seconds": round(waiting.oldest_seconds, 1),
-                "outbox": backlog.messages,
-                "outbox_oldest_seconds": round(backlog.oldest_seconds, 1),
+                "messages": mailboxes.messages,
+                "customers": mailboxes.customers,
+                "oldest_seconds": round(mailboxes.oldest_seconds, 1),
+                "outbox": outbox.messages,
+                "outbox_oldest_seconds": round(outbox.oldest_seconds, 1),
                 "list": [
                     [
                         self._redactor.hide(customer.customer_id),
-                        customer.letters,
+                        customer.messages,
                         round(customer.oldest_seconds, 1),
                         *self._sources.whereabouts(customer.customer_id),
                     ]

@@ -43,8 +43,6 @@ _MAX_IGNORED = 20
 _MAX_IGNORED_CHARACTERS = 64
 # Deeper JSON can be read, but Python runs out of stack where Socket.IO writes it again.
 MAX_LEVELS = 100
-# The old name, until nobody imports it.
-MOST_LEVELS = MAX_LEVELS
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 

@@ -122,7 +122,7 @@ class Outbox:
 
     # The queue
 
-    def turn(self) -> list[Effect]:
+    def take_over(self) -> list[Effect]:
         """The queue may wait for this instance: the one that posted for the customer has ended, or has made place."""
         if self.is_stopping:
             return []
@@ -140,7 +140,7 @@ class Outbox:
         if message is not None:
             return self._post(message, now)
         self._done_with_message()
-        again = self.turn() if self._take_again else []
+        again = self.take_over() if self._take_again else []
         return [*again, *self._look_later(now)]
 
     def take_failed(self, now: float) -> list[Effect]:

@@ -77,13 +77,13 @@ def _keep_and_remove(settings: Settings, folder: Path) -> float:
     try:
         store.put(nobody, text, None)
         try:
-            messages = store.fetch(nobody, 0, 10).letters
+            messages = store.fetch(nobody, 0, 10).messages
             store.remove([Removal(nobody, [message.number for message in messages], last=True)])
-            if [message.text for message in messages] != [text] or store.fetch(nobody, 0, 10).letters:
+            if [message.text for message in messages] != [text] or store.fetch(nobody, 0, 10).messages:
                 raise StoreError("it does not give back what it was given")
         finally:
             store.clear(nobody)
-            store.leave(nobody, waiting=False)
+            store.release(nobody, waiting=False)
         return time.monotonic() - started
     finally:
         store.close()

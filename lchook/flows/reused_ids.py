@@ -11,8 +11,8 @@ from collections import OrderedDict
 from lchook.core.messages import MessageToDms
 
 # What is remembered is bounded: to miss one now and then does no harm.
-_MOST_MESSAGES = 4_000
-_MOST_CUSTOMERS = 1_000
+_MAX_MESSAGES = 4_000
+_MAX_CUSTOMERS = 1_000
 
 
 class ReusedIds:
@@ -32,9 +32,9 @@ class ReusedIds:
         with self._lock:
             before = self._keys.get(name, key)
             self._keys[name] = key
-            if len(self._keys) > _MOST_MESSAGES:
+            if len(self._keys) > _MAX_MESSAGES:
                 self._keys.popitem(last=False)
-            if before == key or message.customer_id in self._told or len(self._told) >= _MOST_CUSTOMERS:
+            if before == key or message.customer_id in self._told or len(self._told) >= _MAX_CUSTOMERS:
                 return False
             self._told.add(message.customer_id)
             return True

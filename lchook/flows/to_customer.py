@@ -10,12 +10,11 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from lchook.core import events
-from lchook.core.ack_timers import AckTimers
 from lchook.core.canonical import compact_json
 from lchook.core.delivery import (
     Ask,
@@ -33,7 +32,11 @@ from lchook.core.delivery import (
     TakenBack,
 )
 from lchook.core.messages import MessageToCustomer
-from lchook.core.session import FETCH_LIMIT, Session
+from lchook.core.session import Session
+from lchook.flows.deliveries import Connections, Deliveries
+from lchook.flows.mailbox_calls import MailboxCalls
+from lchook.flows.removals import Removals
+from lchook.flows.sessions import Sessions, Step
 from lchook.logs import Log
 from lchook.store import Store, StoreError
 
@@ -45,27 +48,6 @@ _EXPIRE_EVERY_SECONDS = 30.0
 _MAX_TICK_SECONDS = 1.0
 # What a client says is that much older when LCH hears it, at most; and it counts from when the client said it.
 _ON_THE_WAY_SECONDS = 1.0
-
-Step = Callable[[Session], list[Effect]]
-
-
-class Connections(Protocol):
-    """What the flow needs of clients' connections."""
-
-    def emit(self, connection: str, payload: str, acknowledged: Callable[..., None]) -> None:
-        """Send a payload (JSON) as `serverMessage`; calls back when the client acknowledges it. Does not wait."""
-
-    def send_event(self, connection: str, event: str, *args: Any) -> None:
-        """Send an event that nobody acknowledges."""
-
-    def answered_ping_age(self, connection: str) -> float | None:
-        """How many seconds ago the latest ping was sent that the connection has answered; None where it is gone."""
-
-    def is_older(self, connection: str, other: str) -> bool:
-        """Has this one opened before that one?"""
-
-    def ask(self, connection: str, answered: Callable[[], object]) -> None:
-        """Ping it. Calls back when it answers; where it does not within seconds, it is closed."""
 
 
 class ToCustomer:
@@ -89,23 +71,26 @@ class ToCustomer:
         """
         self._store = store
         self._connections = connections
-        self._ack_timeout_seconds = ack_timeout_seconds
-        self._on_acknowledgement = on_acknowledgement
-        self._soon = soon or (lambda task: task())
         self._clock = clock
-        # Held while a session decides, and never while anything is performed.
-        self._lock = threading.Lock()
-        self._sessions: dict[str, Session] = {}
-        # Effects that are still to be performed, for customers with whom somebody is at it.
-        self._performing: dict[str, deque[Effect]] = {}
-        self._customers_of: dict[str, set[str]] = {}
-        self._timers = AckTimers(ack_timeout_seconds=ack_timeout_seconds, heartbeat_seconds=heartbeat_seconds)
-        # Customers of whom the store is to be told what is done; and those to look at again.
-        self._to_remove: dict[str, None] = {}
-        self._retries: set[str] = set()
-        self._next_expiry = 0.0
         # What happened, for those who run it.
         self.counts: Counter[str] = Counter()
+        self._calls = MailboxCalls(store, self.counts, clock)
+        self._deliveries = Deliveries(
+            connections,
+            self,
+            self.counts,
+            ack_timeout_seconds=ack_timeout_seconds,
+            heartbeat_seconds=heartbeat_seconds,
+            on_acknowledgement=on_acknowledgement,
+            clock=clock,
+        )
+        self._sessions = Sessions(self._perform, self._failed)
+        self._removals = Removals(self._sessions, self._calls, soon or (lambda task: task()))
+        self._lock = threading.Lock()
+        self._customers_of: dict[str, set[str]] = {}
+        # Customers to look at again.
+        self._retries: set[str] = set()
+        self._next_expiry = 0.0
 
     # Connections
 
@@ -136,11 +121,11 @@ class ToCustomer:
 
     def deliver_pending(self, customer_id: str) -> None:
         """Send what waits for the customer, if they are here."""
-        self._input(customer_id, Session.deliver_pending)
+        self._sessions.input(customer_id, Session.deliver_pending)
 
     def due(self, customer_id: str) -> None:
         """Another instance has stored something for the customer, or has let go of them."""
-        self._input(customer_id, Session.due)
+        self._sessions.input(customer_id, Session.due)
 
     def disconnected(self, connection: str, *, was_dead: bool = False) -> None:
         """A connection is closed: what was not acknowledged on it goes to the customer's next one.
@@ -150,11 +135,11 @@ class ToCustomer:
         with self._lock:
             customers = self._customers_of.pop(connection, ())
         for customer_id in customers:
-            self._input(customer_id, lambda session: session.detached(connection, was_dead=was_dead))
+            self._sessions.input(customer_id, lambda session: session.detached(connection, was_dead=was_dead))
 
     def reconnected(self) -> None:
         """The store was away: look anew for every customer who is here."""
-        self._retries.update(list(self._sessions))
+        self._retries.update(session.customer_id for session in self._sessions.all())
 
     # Messages
 
@@ -189,7 +174,7 @@ class ToCustomer:
                 log.info(events.WAITS_ELSEWHERE, customer=customer_id, message=name)
             return
         stored = Message(kept.number, text, message.payload)
-        self._input(customer_id, lambda session: session.stored(stored, kept.before))
+        self._sessions.input(customer_id, lambda session: session.stored(stored, kept.before))
 
     def send_transient(self, customer_id: str, payload: dict[str, Any]) -> bool:
         """Send a payload that is not stored, if the customer is here; tells whether they are."""
@@ -198,7 +183,7 @@ class ToCustomer:
         if connection is None:
             return False
         text = json.dumps(payload, separators=(",", ":"))
-        self._send(Delivery(customer_id, 0, connection), Message(0, text, payload))
+        self._deliveries.send(Delivery(customer_id, 0, connection), Message(0, text, payload))
         return True
 
     def send_status(self, customer_id: str, payload: dict[str, Any]) -> bool:
@@ -212,14 +197,7 @@ class ToCustomer:
 
     def clear(self, customer_id: str, *, seconds_ago: float = 0.0) -> None:
         """The customer ended the session so long ago: what waited for them then is worth nothing any more."""
-        try:
-            count = self._store.clear(customer_id, seconds_ago=seconds_ago)
-        except StoreError as error:
-            log.error(events.CLEAR_FAILED, customer=customer_id, reason=error)
-            return
-        if count:
-            self.counts["dropped_session_ended"] += count
-            log.info(events.SESSION_ENDED, customer=customer_id, messages=count)
+        self._calls.clear(customer_id, seconds_ago=seconds_ago)
 
     # What is here
 
@@ -229,76 +207,47 @@ class ToCustomer:
 
     def unacknowledged(self) -> int:
         """How many messages are in flight, or acknowledged without the store knowing."""
-        return sum(len(session.deliveries) + len(session.acked) for session in list(self._sessions.values()))
+        return sum(len(session.inflight.deliveries) + len(session.inflight.acked) for session in self._sessions.all())
 
     def whereabouts(self, customer_id: str) -> tuple[bool, int]:
         """Is the customer here, and how many messages are in flight to them?"""
         session = self._sessions.get(customer_id)
-        return (False, 0) if session is None else (session.connection is not None, len(session.deliveries))
+        return (False, 0) if session is None else (session.connection is not None, len(session.inflight.deliveries))
 
     # Time
+
+    def done(self, delivery: Delivery, *, by_heartbeat: bool = False) -> None:
+        """A stored message has arrived."""
+        self.counts["delivered"] += 1
+        # A customer who was forgotten meanwhile is remembered until the store knows.
+        self._sessions.input(
+            delivery.customer_id, lambda session: session.acknowledged(delivery, by_heartbeat=by_heartbeat), create=True
+        )
+
+    def is_in_flight(self, delivery: Delivery) -> bool:
+        """Is nothing known of the delivery yet?"""
+        session = self._sessions.get(delivery.customer_id)
+        return session is not None and session.inflight.deliveries.get(delivery.number) is delivery
 
     def tick(self) -> None:
         """Look after what time brings: overdue acknowledgements, answered pings, second tries, expiry."""
         now = self._clock()
-        with self._lock:
-            overdue, to_be_proved = self._timers.overdue(now), self._timers.to_be_proved(now)
-        for delivery in overdue:
-            self._overdue(delivery)
-        for delivery in to_be_proved:
-            self._prove(delivery, now)
+        self._deliveries.tick()
         for _ in range(len(self._retries)):
-            self._input(self._retries.pop(), Session.retry)
+            self._sessions.input(self._retries.pop(), Session.retry)
             if self._clock() - now > _MAX_TICK_SECONDS:
                 # The store stalls, and would do so for each of them.
                 break
         if now >= self._next_expiry:
             self._next_expiry = now + _EXPIRE_EVERY_SECONDS
-            self._expire()
-
-    def _overdue(self, delivery: Delivery) -> None:
-        delivery.overdue = True
-        self.counts["acknowledgement_timeout"] += 1
-        log.error(
-            events.NOT_ACKNOWLEDGED,
-            seconds=self._ack_timeout_seconds,
-            customer=delivery.customer_id,
-            message=delivery.message_id,
-            socket=delivery.connection,
-        )
-
-    def _prove(self, delivery: Delivery, now: float) -> None:
-        """Has the connection answered a ping that was sent after the message? Then the message has arrived."""
-        session = self._sessions.get(delivery.customer_id)
-        if session is None or session.deliveries.get(delivery.number) is not delivery:
-            return
-        age = self._connections.answered_ping_age(delivery.connection)
-        if age is None:
-            self.disconnected(delivery.connection)
-        elif age < now - delivery.sent_at:
-            self.counts["delivered_by_heartbeat"] += 1
-            self._done(delivery, by_heartbeat=True)
-        else:
-            # The latest answer is to a ping from before: the connection may have died since.
-            with self._lock:
-                self._timers.put_back(delivery, now)
-
-    def _expire(self) -> None:
-        try:
-            expired = self._store.expire()
-        except StoreError as error:
-            log.error(events.EXPIRE_FAILED, reason=error)
-            return
-        if expired:
-            self.counts["dropped_expired"] += expired
-            log.warning(events.MESSAGES_EXPIRED, messages=expired)
+            self._calls.expire()
 
     # Inputs and effects
 
     def _attach(self, customer_id: str, connection: str, step: Step) -> None:
         with self._lock:
             self._customers_of.setdefault(connection, set()).add(customer_id)
-        self._input(customer_id, step, create=True)
+        self._sessions.input(customer_id, step, create=True)
         if self._connections.answered_ping_age(connection) is None:
             # It closed meanwhile, and under threads `disconnected` may have come first.
             self.disconnected(connection)
@@ -307,63 +256,29 @@ class ToCustomer:
         current = session.connection
         return current is not None and current != connection and self._connections.is_older(connection, current)
 
-    def _input(self, customer_id: str, step: Step, *, create: bool = False) -> None:
-        """Let the customer's session decide, and perform what it says, unless somebody is at it."""
-        with self._lock:
-            session = self._sessions.get(customer_id)
-            if session is None:
-                if not create:
-                    return
-                session = self._sessions[customer_id] = Session(customer_id)
-            effects = step(session)
-            performing = self._performing.get(customer_id)
-            if performing is not None:
-                performing.extend(effects)
-                return
-            if not effects:
-                self._forget_if_idle(session)
-                return
-            performing = self._performing[customer_id] = deque(effects)
-        while True:
-            with self._lock:
-                if not performing:
-                    del self._performing[customer_id]
-                    self._forget_if_idle(session)
-                    return
-                effect = performing.popleft()
-            try:
-                answer = self._perform(session, effect)
-            except Exception:
-                log.exception(events.SENDING_FAILED, customer=customer_id)
-                self._retries.add(customer_id)
-                continue
-            if answer is not None:
-                with self._lock:
-                    performing.extend(answer(session))
-
-    def _forget_if_idle(self, session: Session) -> None:
-        if session.is_idle and self._sessions.get(session.customer_id) is session:
-            del self._sessions[session.customer_id]
+    def _failed(self, session: Session) -> None:
+        log.exception(events.SENDING_FAILED, customer=session.customer_id)
+        self._retries.add(session.customer_id)
 
     def _perform(self, session: Session, effect: Effect) -> Step | None:
         """Do it. Returns what the session is to be told of it."""
         customer_id = session.customer_id
         match effect:
             case Send(delivery, message):
-                self._send(delivery, message)
+                self._deliveries.send(delivery, message)
             case Remove():
-                self._remove_soon(customer_id)
-            case Fetch(after):
-                return self._fetch(customer_id, after)
+                self._removals.soon(customer_id)
+            case Fetch():
+                return self._calls.fetch(customer_id, effect)
             case Claim():
-                return self._claim(customer_id, effect)
+                return self._calls.claim(customer_id, effect)
             case Release():
-                return self._release(customer_id, effect)
+                return self._calls.release(customer_id, effect)
             case Retry():
                 self._retries.add(customer_id)
             case Ask(connection):
                 self._connections.ask(
-                    connection, lambda: self._input(customer_id, lambda session: session.alive(connection))
+                    connection, lambda: self._sessions.input(customer_id, lambda session: session.alive(connection))
                 )
             case StandsBy(connection):
                 log.info(events.STANDS_BY, customer=customer_id, socket=connection)
@@ -376,99 +291,9 @@ class ToCustomer:
                 )
         return None
 
-    def _send(self, delivery: Delivery, message: Message) -> None:
-        payload = message.payload if message.payload is not None else json.loads(message.text)
-        delivery.message_id = payload.get("message_id")
-        delivery.sent_at = delivery.checked_at = self._clock()
-        with self._lock:
-            self._timers.sent(delivery)
-        log.info(
-            events.SENT_TO_CUSTOMER,
-            customer=delivery.customer_id,
-            message=delivery.message_id,
-            type=payload.get("type"),
-            socket=delivery.connection,
-        )
-        self._connections.emit(delivery.connection, message.text, lambda *_: self._acknowledged(delivery))
-        # A ping that is sent from now on comes after it.
-        delivery.sent_at = self._clock()
-
-    def _acknowledged(self, delivery: Delivery) -> None:
-        with self._lock:
-            self._timers.acknowledged(delivery)
-        self._on_acknowledgement(self._clock() - delivery.sent_at)
-        log.info(
-            events.ACKNOWLEDGED_LATE if delivery.overdue else events.ACKNOWLEDGED,
-            customer=delivery.customer_id,
-            message=delivery.message_id,
-            socket=delivery.connection,
-        )
-        if delivery.number:
-            self._done(delivery)
-
-    def _done(self, delivery: Delivery, *, by_heartbeat: bool = False) -> None:
-        self.counts["delivered"] += 1
-        # A customer who was forgotten meanwhile is remembered until the store knows.
-        self._input(
-            delivery.customer_id, lambda session: session.acknowledged(delivery, by_heartbeat=by_heartbeat), create=True
-        )
-
     def _deliver_transient(self, message: MessageToCustomer) -> None:
         if not self.send_transient(message.customer_id, message.payload):
             try:
                 self._store.pass_on(message.customer_id, json.dumps(message.payload))
             except StoreError as error:
                 log.warning(events.TRANSIENT_LOST, customer=message.customer_id, type=message.type, reason=error)
-
-    # The store
-
-    def _fetch(self, customer_id: str, after: int) -> Step:
-        try:
-            fetched = self._store.fetch(customer_id, after, FETCH_LIMIT)
-        except StoreError as error:
-            log.error(events.FETCH_FAILED, customer=customer_id, reason=error)
-            return Session.fetch_failed
-        messages = [Message(stored.number, stored.text) for stored in fetched.letters]
-        return lambda session: session.fetched(messages, fetched.state, is_weak=fetched.weakly)
-
-    def _claim(self, customer_id: str, claim: Claim) -> Step:
-        seconds_ago = max(0.0, self._clock() - claim.attached_at)
-        try:
-            self._store.claim(customer_id, seconds_ago=seconds_ago, weakly=claim.is_weak)
-        except StoreError as error:
-            log.error(events.CLAIM_FAILED, customer=customer_id, reason=error)
-            return Session.claim_failed
-        return Session.claimed
-
-    def _release(self, customer_id: str, release: Release) -> Step:
-        try:
-            self._store.leave(customer_id, waiting=release.waiting)
-        except StoreError as error:
-            log.error(events.RELEASE_FAILED, customer=customer_id, reason=error)
-            return lambda session: session.release_failed(release)
-        return lambda session: session.released(release)
-
-    def _remove_soon(self, customer_id: str) -> None:
-        with self._lock:
-            is_first = not self._to_remove
-            self._to_remove[customer_id] = None
-        if is_first:
-            self._soon(self._remove)
-
-    def _remove(self) -> None:
-        """Tell the store what is done, of all customers together."""
-        with self._lock:
-            customers, self._to_remove = list(self._to_remove), {}
-            sessions = [self._sessions[customer_id] for customer_id in customers if customer_id in self._sessions]
-            removals = [removal for session in sessions if (removal := session.removal()) is not None]
-        if not removals:
-            return
-        try:
-            self._store.remove(removals)
-        except StoreError as error:
-            log.error(events.REMOVE_FAILED, customers=len(removals), reason=error)
-            for removal in removals:
-                self._input(removal.customer_id, lambda session, removal=removal: session.remove_failed(removal))  # type: ignore[misc]
-            return
-        for removal in removals:
-            self._input(removal.customer_id, lambda session, removal=removal: session.removed(removal))  # type: ignore[misc]

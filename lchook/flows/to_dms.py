@@ -51,7 +51,7 @@ from lchook.store import Store, StoreError
 log = Log(__name__)
 
 # Customers whose messages are taken over at once, from a process that ended.
-_MOST_ORPHANS = 500
+_MAX_ORPHANS = 500
 _SWEEP_SECONDS = 1.0
 # What is counted of messages that waited; docs/operations.md says what each means.
 EVENTS = (
@@ -161,7 +161,7 @@ class ToDms:
             return
         self._next_sweep = now + _SWEEP_SECONDS
         try:
-            orphans = self._store.orphans(_MOST_ORPHANS)
+            orphans = self._store.orphans(_MAX_ORPHANS)
         except StoreError:
             # The log says so wherever a message meets it.
             return
@@ -169,7 +169,7 @@ class ToDms:
             log.warning(events.OUTBOX_TAKEN_OVER, customers=len(orphans))
         for customer_id in orphans:
             self.counts["taken_over"] += 1
-            self._input(customer_id, Outbox.turn, create=True, aside=True)
+            self._input(customer_id, Outbox.take_over, create=True, aside=True)
 
     def deliver_statuses(self, customer_id: str) -> None:
         """The customer has a connection: tell what became of messages whose senders could not be told."""

@@ -8,13 +8,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from email.utils import formatdate
 from types import TracebackType
 from typing import Any, Self
 
 import requests
 
 from lchook.sandbox import posts
+from lchook.sandbox.answers import BROKEN_IN_WORDS, give
 from lchook.sandbox.bodies import CustomerId, webhook_body
 from lchook.sandbox.faults import Answer, Faults, FaultState, answer_under
 from lchook.sandbox.files import LINK_SECONDS, FileStorage
@@ -26,11 +26,6 @@ from lchook.sandbox.webhooks import OverloadedError, Webhooks
 from lchook.sandbox.wire import Wire, is_long, shown_body
 
 _NO_JSON = object()
-_BROKEN_IN_WORDS = {
-    "hang_up": "closed without an answer",
-    "reset": "connection reset",
-    "garbage": "answered with what is no HTTP",
-}
 
 
 class SandboxDms:
@@ -225,9 +220,9 @@ class SandboxDms:
         if received.status == 200:
             # Before the answer goes out: after it, this customer's next message could overtake.
             self._let_script_answer(received.body)
-        response_body, problem = b"", _BROKEN_IN_WORDS[answer.broken] if answer.broken else None
+        response_body, problem = b"", BROKEN_IN_WORDS[answer.broken] if answer.broken else None
         try:
-            response_body = self._give(exchange, answer)
+            response_body = give(exchange, answer, at=self._clock())
         except OSError as error:
             problem = f"the client had gone ({type(error).__name__})"
             exchange.hang_up()
@@ -272,31 +267,3 @@ class SandboxDms:
         state = self.faults.state
         age_seconds = max(LINK_SECONDS, state.link_seconds) + 60 if state.webhook == "dead_links" else 0
         return self.files.link(name, lives_seconds=state.link_seconds, age_seconds=age_seconds)
-
-    def _give(self, exchange: Exchange, answer: Answer) -> bytes:
-        """Send the answer, or what takes its place. Returns the answer's body."""
-        match answer.broken:
-            case "hang_up":
-                exchange.hang_up()
-                return b""
-            case "reset":
-                exchange.reset()
-                return b""
-            case "garbage":
-                exchange.garbage()
-                return b""
-        content_type = "application/json"
-        match answer.body:
-            case bytes():
-                body = answer.body
-            case str():
-                body, content_type = answer.body.encode(), "text/html; charset=utf-8"
-            case None if answer.status == 200:
-                body = b'{"status":"ok"}'
-            case None:
-                body = json.dumps({"error": f"the sandbox was asked to answer {answer.status}"}).encode()
-            case _:
-                body = json.dumps(answer.body).encode()
-        usual = {"Content-Type": content_type, "Date": formatdate(self._clock(), usegmt=True)}
-        exchange.answer(answer.status, {**usual, **answer.headers}, body, coded=answer.coded)
-        return body

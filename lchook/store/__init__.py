@@ -35,7 +35,7 @@ class UnknownFormatError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class StoredMessage:
     """A message that waits in a mailbox. `text` is the payload, JSON in ASCII. Numbers grow with time, even where the store
     is emptied meanwhile."""
 
@@ -44,11 +44,11 @@ class Letter:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """What `put` did: `kept` is False for a repeat; `here` says whether this instance has the customer; `dropped` letters
+class PutResult:
+    """What `put` did: `kept` is False for a repeat; `here` says whether this instance has the customer; `dropped` messages
     had to go because the mailbox was full.
 
-    `number` is the letter's, and `before` the number of the one before it in the mailbox, 0 if it is alone. Where `number`
+    `number` is the message's, and `before` the number of the one before it in the mailbox, 0 if it is alone. Where `number`
     is 0, the store leaves it to `fetch` to say what may be sent.
     """
 
@@ -60,30 +60,30 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
+class FetchResult:
     """What may be sent now. `held`: another instance still waits for acknowledgements of this customer, ask again later.
     `elsewhere`: another instance has the customer, `weakly` if its claim was."""
 
-    letters: Sequence[Letter] = ()
+    messages: Sequence[StoredMessage] = ()
     state: Literal["ours", "held", "elsewhere"] = "ours"
     weakly: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """What waits in all mailboxes. `oldest_seconds` is the age of the oldest letter."""
+class MailboxBacklog:
+    """What waits in all mailboxes. `oldest_seconds` is the age of the oldest message."""
 
-    letters: int = 0
+    messages: int = 0
     customers: int = 0
     oldest_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class WaitingCustomer:
+class CustomerBacklog:
     """What waits for one customer."""
 
     customer_id: str
-    letters: int
+    messages: int
     oldest_seconds: float
 
 
@@ -106,7 +106,7 @@ class Enqueued(NamedTuple):
     statuses: Sequence[str] = ()
 
 
-class Backlog(NamedTuple):
+class OutboxBacklog(NamedTuple):
     """What waits in the outbox, of all customers. `oldest_seconds` is the age of the oldest message."""
 
     messages: int = 0
@@ -114,26 +114,26 @@ class Backlog(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Bell:
+class StoreListener:
     """Whom a store tells what other instances did; each gets the customer's id. May be called from anywhere, and late,
     twice or never: the store's tasks sweep up."""
 
-    due: Callable[[str], None]  # letters wait for a customer of this instance, or one whom it had and no other has now
+    due: Callable[[str], None]  # messages wait for a customer of this instance, or one whom it had and no other has now
     elsewhere: Callable[[str], None]  # the customer has moved to another instance
     now: Callable[[str, str], object]  # a payload that is not kept, to be sent if the customer is here
     reconnected: Callable[[], None]  # the store was away and may have forgotten who has whom
 
     @staticmethod
-    def deaf() -> Bell:
-        """A bell that nobody hears, for a store that is not open yet."""
-        return Bell(*(lambda *_: None for _ in range(4)))
+    def null() -> StoreListener:
+        """One that hears nothing, for a store that is not open yet."""
+        return StoreListener(*(lambda *_: None for _ in range(4)))
 
 
 class Store(Protocol):
     """The interface."""
 
-    def open(self, bell: Bell, start_task: Callable[..., object]) -> None:
-        """Get ready; tell `bell` from now on. Does not fail where the store is away for the time being.
+    def open(self, listener: StoreListener, start_task: Callable[..., object]) -> None:
+        """Get ready; tell `listener` from now on. Does not fail where the store is away for the time being.
 
         :raises UnknownFormatError: where this version must not touch what is there.
         """
@@ -144,15 +144,15 @@ class Store(Protocol):
     def check(self) -> None:
         """Fails where the store would not keep a message now."""
 
-    def waiting(self) -> Waiting:
+    def mailbox_backlog(self) -> MailboxBacklog:
         """What waits in all mailboxes."""
 
-    def waiting_customers(self, limit: int) -> list[WaitingCustomer]:
+    def customer_backlogs(self, limit: int) -> list[CustomerBacklog]:
         """For whom messages wait, those who wait longest first."""
 
     # Mailboxes
 
-    def put(self, customer_id: str, text: str, fingerprint: str | None) -> Kept:
+    def put(self, customer_id: str, text: str, fingerprint: str | None) -> PutResult:
         """Keep a payload for a customer. The same fingerprint within `REMEMBER_SECONDS` is a repeat and not kept."""
 
     def claim(self, customer_id: str, *, seconds_ago: float, weakly: bool = False) -> None:
@@ -162,23 +162,23 @@ class Store(Protocol):
         :param weakly: they have not spoken here. If another instance has them it loses them, and may claim them back.
         """
 
-    def fetch(self, customer_id: str, after: int, limit: int) -> Fetched:
-        """The letters numbered above `after`, oldest first, if this instance may send them. Fewer than `limit` are all."""
+    def fetch(self, customer_id: str, after: int, limit: int) -> FetchResult:
+        """The messages numbered above `after`, oldest first, if this instance may send them. Fewer than `limit` are all."""
 
     def remove(self, removals: Sequence[Removal]) -> None:
-        """These letters are done."""
+        """These messages are done."""
 
-    def leave(self, customer_id: str, *, waiting: bool) -> None:
+    def release(self, customer_id: str, *, waiting: bool) -> None:
         """This instance has no socket of the customer any more; `waiting` as long as acknowledgements may still come."""
 
     def clear(self, customer_id: str, *, seconds_ago: float = 0.0) -> int:
-        """Drop the letters that had come in so long ago; returns how many there were."""
+        """Drop the messages that had come in so long ago; returns how many there were."""
 
     def pass_on(self, customer_id: str, text: str) -> None:
         """Tell the instance that has the customer a payload that is not kept."""
 
     def expire(self) -> int:
-        """Drop the letters whose time to live is over, and what need not be remembered; returns how many letters."""
+        """Drop the messages whose time to live is over, and what need not be remembered; returns how many messages."""
 
     # The outbox. One instance at a time posts for a customer. A message is taken out with its outcome, and by no other way.
 
@@ -228,5 +228,5 @@ class Store(Protocol):
     def take_statuses(self, customer_id: str) -> list[str]:
         """The texts that were kept for the customer, oldest first. They are kept no longer."""
 
-    def backlog(self) -> Backlog:
+    def outbox_backlog(self) -> OutboxBacklog:
         """What waits in the outbox."""

@@ -28,12 +28,13 @@ def store_from_url(
     max_queue_length: int = 100,
     outbox_size: int = 100_000,
     aside: Aside = in_a_thread,
+    checkpoint_aside: Aside = in_a_thread,
     namespace: str = "",
 ) -> Store:
     """The store, not opened yet.
 
     :param url: memory:, sqlite: (a file in `folder`), sqlite:///path (absolute), redis:// or rediss://, checked before.
-    :param aside: calls what may block on a file.
+    :param aside: calls what may block on a file. :param checkpoint_aside: likewise, but neither waits for the other.
     :param namespace: keeps what is stored from that of others with the same URL: keys and files have it in their names.
     """
     parts = urlsplit(url)
@@ -48,4 +49,11 @@ def store_from_url(
         return SqliteStore(None, ttl_seconds=ttl_seconds, **bounds)
     path = file_of(url, folder=folder, namespace=namespace)
     synchronous = "full" if parts.query == "synchronous=full" else "normal"
-    return SqliteStore(path, ttl_seconds=ttl_seconds, **bounds, synchronous=synchronous, aside=aside)
+    return SqliteStore(
+        path,
+        ttl_seconds=ttl_seconds,
+        **bounds,
+        synchronous=synchronous,
+        aside=aside,
+        checkpoint_aside=checkpoint_aside,
+    )

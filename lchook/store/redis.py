@@ -15,15 +15,15 @@ import redis
 
 from lchook.core import events
 from lchook.logs import Log
-from lchook.store import Bell, StoreError
+from lchook.store import StoreError, StoreListener
 from lchook.store.redis_mailbox import RedisMailbox
 from lchook.store.redis_outbox import RedisOutbox
 
 log = Log(__name__)
 
 _SWEEP_SECONDS = 1.0
-# Each sweep rings this instance's own bell. Who does not hear it for so long listens at the wrong place.
-_DEAF_SECONDS = 5.0
+# Each sweep notifies this instance, too. Who does not hear it for so long listens at the wrong place.
+_UNHEARD_SECONDS = 5.0
 
 
 class RedisStore(RedisMailbox, RedisOutbox):
@@ -32,14 +32,14 @@ class RedisStore(RedisMailbox, RedisOutbox):
     def __init__(self, *args: Any, **options: Any) -> None:
         """See the parts."""
         super().__init__(*args, **options)
-        self._bell = Bell.deaf()
+        self._listener = StoreListener.null()
         self._away = False
         # What other instances said was not heard for a while.
         self._missed = False
         self._closed = False
 
-    def open(self, bell: Bell, start_task: Callable[..., object]) -> None:
-        self._bell = bell
+    def open(self, listener: StoreListener, start_task: Callable[..., object]) -> None:
+        self._listener = listener
         try:
             self._run("stay_alive")
         except StoreError as error:
@@ -70,7 +70,7 @@ class RedisStore(RedisMailbox, RedisOutbox):
                         if message is not None:
                             heard_at = time.monotonic()
                             self._heard(message["data"])
-                        elif pool is not self._redis.connection_pool or time.monotonic() - heard_at > _DEAF_SECONDS:
+                        elif pool is not self._redis.connection_pool or time.monotonic() - heard_at > _UNHEARD_SECONDS:
                             self._missed = True
                             break
             except (redis.RedisError, OSError):
@@ -84,17 +84,17 @@ class RedisStore(RedisMailbox, RedisOutbox):
     def _heard(self, text: str) -> None:
         what, _, rest = text.partition(" ")
         if what == "due":
-            self._bell.due(rest)
+            self._listener.due(rest)
         elif what == "elsewhere":
-            self._bell.elsewhere(rest)
+            self._listener.elsewhere(rest)
         elif what == "now":
             length, _, rest = rest.partition(" ")
             # The length counts bytes.
             both, size = rest.encode(), int(length)
-            self._bell.now(both[:size].decode(), both[size:].decode())
+            self._listener.now(both[:size].decode(), both[size:].decode())
 
     def _sweep(self) -> None:
-        """Once a second: show that this instance lives, and look for letters it was not told of."""
+        """Once a second: show that this instance lives, and look for messages it was not told of."""
         due = f"{self._prefix}due:{self._instance}"
         while not self._closed:
             try:
@@ -104,10 +104,10 @@ class RedisStore(RedisMailbox, RedisOutbox):
                 if self._away or self._missed:
                     self._away = self._missed = False
                     self._back_at = time.monotonic()
-                    self._bell.reconnected()
+                    self._listener.reconnected()
                 while customers := self._redis.spop(due, 100):
                     for customer_id in customers:
-                        self._bell.due(str(customer_id))
+                        self._listener.due(str(customer_id))
             except (StoreError, redis.RedisError, OSError) as error:
                 self._tell_away(error)
             except Exception:

@@ -9,7 +9,7 @@ from typing import Any
 
 from lchook.core.outbox_effects import Queued, Stored, Submission
 from lchook.core.outcomes import LOST_OUTCOME, UNKNOWN_OUTCOME, Outcome, too_many
-from lchook.store import KEEP_STATUS_SECONDS, REMEMBER_SECONDS, REMEMBER_SENT_SECONDS, Backlog, Enqueued, Taken
+from lchook.store import KEEP_STATUS_SECONDS, REMEMBER_SECONDS, REMEMBER_SENT_SECONDS, Enqueued, OutboxBacklog, Taken
 from lchook.store.redis_connection import RedisConnection
 
 # When Redis was away for long, all instances seem dead. They say that they are not within a second.
@@ -88,9 +88,9 @@ class RedisOutbox(RedisConnection):
     def take_statuses(self, customer_id: str) -> list[str]:
         return list(self._run("take_statuses", customer_id))
 
-    def backlog(self) -> Backlog:
-        messages, oldest_milliseconds = self._run("backlog")
-        return Backlog(max(0, int(messages)), max(0.0, int(oldest_milliseconds) / 1000))
+    def outbox_backlog(self) -> OutboxBacklog:
+        messages, oldest_milliseconds = self._run("outbox_backlog")
+        return OutboxBacklog(max(0, int(messages)), max(0.0, int(oldest_milliseconds) / 1000))
 
     def _stored(self, state: str, rest: str) -> Stored:
         if state == "done":

@@ -2,15 +2,15 @@
 
 `{p}` is the prefix; times are milliseconds of Redis's own clock, so that instances need not agree on theirs.
 
-    {p}number                 the number of the latest letter, of all customers; begins with the time in microseconds
+    {p}number                 the number of the latest message in a mailbox, of all; begins with the time in microseconds
     {p}box:<customer>         sorted set: number → "<at>:<text>", a mailbox
-    {p}oldest                 sorted set: customer → when their oldest letter came in, for customers with letters
+    {p}oldest                 sorted set: customer → when their oldest message came in, for customers with messages
     {p}seen:<fingerprint>     a webhook that need not be kept again
     {p}owner:<customer>       "<instance> <at>": the instance that delivers to the customer, and when they came to it;
                               0 where they have not spoken there, and others may claim them
     {p}standby:<customer>     set: instances that had the customer, or wanted to, for some time
     {p}held:<customer>        set: instances that wait for acknowledgements of the customer
-    {p}due:<instance>         set: customers of the instance for whom letters have come in
+    {p}due:<instance>         set: customers of the instance for whom messages have come in
     {p}alive:<instance>       there as long as the instance is
     {p}ended:<instance>       there for some time after its regular end
     {p}instances              set: those that are alive, or have ended and left something to post
@@ -23,7 +23,7 @@
     {p}outbox_size            how many messages wait, of all customers
     {p}to_dms:<key>           what became of a message: "q <instance> <ticket>" waits or is being posted, "d <outcome>"
     {p}status:<customer>      list: what is to be told to the customer when they connect
-    {p}bell:<instance>        channel: what the instance should look at
+    {p}bell:<instance>        channel: notifications, what the instance should look at
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lchook.store import Bell
+from lchook.store import StoreListener
 from lchook.store.sqlite_mailbox import SqliteMailbox
 from lchook.store.sqlite_outbox import SqliteOutbox
 
@@ -14,7 +14,7 @@ from lchook.store.sqlite_outbox import SqliteOutbox
 class SqliteStore(SqliteMailbox, SqliteOutbox):
     """See `lchook.store.Store`."""
 
-    def open(self, bell: Bell, start_task: Callable[..., object]) -> None:
+    def open(self, listener: StoreListener, start_task: Callable[..., object]) -> None:
         self._open()
 
     def close(self) -> None:
@@ -30,4 +30,4 @@ class SqliteStore(SqliteMailbox, SqliteOutbox):
 
     def expire(self) -> int:
         self._forget_outcomes()
-        return self._expire_letters()
+        return self._expire_messages()

@@ -24,6 +24,7 @@ from lchook.core import events
 from lchook.core.events import LogEvent
 from lchook.logs import Log
 from lchook.store import StoreError, UnknownFormatError
+from lchook.store.checkpoints import MAX_LOG_PAGES, Checkpoints
 from lchook.store.files import network_file_system, what_hinders
 from lchook.store.group_commit import Aside, BusyError, GroupCommit, in_a_thread
 from lchook.store.processes import Processes
@@ -36,13 +37,13 @@ _PATIENCE_SECONDS = 2.0
 # For how long SQLite waits for another process's lock, before others have their turn.
 _BUSY_SECONDS = 0.1
 # After checkpoints the write-ahead log is at most as large; larger, and somebody reads the file without an end.
-_MOST_WAL_BYTES = 64 * 1024 * 1024
+_MAX_WAL_BYTES = 64 * 1024 * 1024
 # With these the connection is as good as before.
 _PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL})
 
 
 def steady_time() -> Callable[[], float]:
-    """Seconds since 1970, from a clock that nobody sets: letters must not be out of date because the machine's was wrong."""
+    """Seconds since 1970, from a clock that nobody sets: messages must not expire because the machine's was wrong."""
     ahead = time.time() - time.monotonic()
     return lambda: time.monotonic() + ahead
 
@@ -57,14 +58,17 @@ class SqliteFile:
         synchronous: str = "normal",
         clock: Callable[[], float] | None = None,
         aside: Aside = in_a_thread,
+        checkpoint_aside: Aside = in_a_thread,
     ) -> None:
         """:param path: the file, or `None` for memory.
         :param aside: calls where it may block; one and the same thread, at least one at a time.
+        :param checkpoint_aside: likewise, but neither waits for the other.
         """
         self._path = path
         self._synchronous = synchronous
         self._clock = clock or steady_time()
         self._processes = Processes(path)
+        self._checkpoints = Checkpoints(path, checkpoint_aside) if path is not None else None
         # Of the memory's connection; the file's is used aside only, by one at a time.
         self._lock = threading.Lock()
         self._opened = False
@@ -104,8 +108,11 @@ class SqliteFile:
     def _run(self, work: Callable[[sqlite3.Connection], Any], *, writes: bool = True) -> Any:
         """Do it in a transaction, alone or with others, and return what it returns once that is committed."""
         try:
-            if self._path is not None:
-                return self._group.run(work, writes=writes)
+            if self._checkpoints is not None:
+                result = self._group.run(work, writes=writes)
+                if writes:
+                    self._checkpoints.written()
+                return result
             results: list[Any] = []
             with self._lock:
                 self._in_transaction(lambda db: results.append(work(db)))
@@ -192,7 +199,8 @@ class SqliteFile:
             # First of all: a file of another version stays as it is, to the byte.
             migrate(db, self._path, self._clock())
             db.execute("PRAGMA journal_mode = WAL")
-            db.execute(f"PRAGMA journal_size_limit = {_MOST_WAL_BYTES}")
+            db.execute(f"PRAGMA wal_autocheckpoint = {MAX_LOG_PAGES}")
+            db.execute(f"PRAGMA journal_size_limit = {_MAX_WAL_BYTES}")
             db.execute(f"PRAGMA synchronous = {self._synchronous}")
             if self._path is not None:
                 status = os.stat(self._path)
@@ -210,7 +218,7 @@ class SqliteFile:
     def _look_at_the_wal(self) -> None:
         with contextlib.suppress(OSError):
             size = os.stat(f"{self._path}-wal").st_size if self._path is not None else 0
-            if size > 2 * _MOST_WAL_BYTES:
+            if size > 2 * _MAX_WAL_BYTES:
                 self._remarks.append((log.warning, events.STORE_WAL_GROWS, {"mib": size // 2**20}))
 
     def _drop(self) -> None:

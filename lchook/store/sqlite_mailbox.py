@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lchook.core.delivery import Removal
-from lchook.store import REMEMBER_SECONDS, Fetched, Kept, Letter, Waiting, WaitingCustomer
+from lchook.store import REMEMBER_SECONDS, CustomerBacklog, FetchResult, MailboxBacklog, PutResult, StoredMessage
 from lchook.store.sqlite_file import SqliteFile
 
 EXPIRE_AT_ONCE = 1000
@@ -15,23 +15,23 @@ EXPIRE_AT_ONCE = 1000
 
 class SqliteMailbox(SqliteFile):
     """Keeps messages for customers until they have them. Several processes may use one file, but do not tell each other of
-    new letters: that takes Redis."""
+    new messages: that takes Redis."""
 
     def __init__(self, *args: Any, ttl_seconds: float, size: int, **options: Any) -> None:
-        """:param size: letters a mailbox holds at most. The rest is `SqliteFile`'s."""
+        """:param size: messages a mailbox holds at most. The rest is `SqliteFile`'s."""
         super().__init__(*args, **options)
         self._ttl_seconds = ttl_seconds
         self._size = size
 
-    def waiting(self) -> Waiting:
+    def mailbox_backlog(self) -> MailboxBacklog:
         def work(db: sqlite3.Connection) -> tuple[int, float | None, int]:
-            letters, oldest = db.execute("SELECT count(*), min(at) FROM letters").fetchone()
-            return letters, oldest, db.execute("SELECT count(DISTINCT customer) FROM letters").fetchone()[0]
+            messages, oldest = db.execute("SELECT count(*), min(at) FROM letters").fetchone()
+            return messages, oldest, db.execute("SELECT count(DISTINCT customer) FROM letters").fetchone()[0]
 
-        letters, oldest, customers = self._run(work, writes=False)
-        return Waiting(letters, customers, max(0.0, self._clock() - oldest) if oldest is not None else 0.0)
+        messages, oldest, customers = self._run(work, writes=False)
+        return MailboxBacklog(messages, customers, max(0.0, self._clock() - oldest) if oldest is not None else 0.0)
 
-    def waiting_customers(self, limit: int) -> list[WaitingCustomer]:
+    def customer_backlogs(self, limit: int) -> list[CustomerBacklog]:
         rows = self._run(
             lambda db: db.execute(
                 "SELECT customer, count(*), min(at) FROM letters GROUP BY customer ORDER BY min(at) LIMIT ?", (limit,)
@@ -39,19 +39,19 @@ class SqliteMailbox(SqliteFile):
             writes=False,
         )
         now = self._clock()
-        return [WaitingCustomer(customer, count, max(0.0, now - oldest)) for customer, count, oldest in rows]
+        return [CustomerBacklog(customer, count, max(0.0, now - oldest)) for customer, count, oldest in rows]
 
-    def put(self, customer_id: str, text: str, fingerprint: str | None) -> Kept:
+    def put(self, customer_id: str, text: str, fingerprint: str | None) -> PutResult:
         now = self._clock()
 
-        def work(db: sqlite3.Connection) -> Kept:
+        def work(db: sqlite3.Connection) -> PutResult:
             if fingerprint is not None:
                 marked = db.execute(
                     "INSERT INTO seen VALUES (?, ?) ON CONFLICT (fingerprint) DO UPDATE SET at = excluded.at WHERE at < ?",
                     (fingerprint, now, now - REMEMBER_SECONDS),
                 )
                 if marked.rowcount == 0:
-                    return Kept(kept=False, here=True)
+                    return PutResult(kept=False, here=True)
             count, before = db.execute(
                 "SELECT count(*), max(number) FROM letters WHERE customer = ?", (customer_id,)
             ).fetchone()
@@ -65,15 +65,15 @@ class SqliteMailbox(SqliteFile):
                     " (SELECT number FROM letters WHERE customer = ? ORDER BY number LIMIT ?)",
                     (customer_id, dropped),
                 )
-            return Kept(True, True, dropped, number or 0, before or 0)
+            return PutResult(True, True, dropped, number or 0, before or 0)
 
-        kept: Kept = self._run(work)
+        kept: PutResult = self._run(work)
         return kept
 
     def claim(self, customer_id: str, *, seconds_ago: float, weakly: bool = False) -> None:
         """There is only this instance."""
 
-    def fetch(self, customer_id: str, after: int, limit: int) -> Fetched:
+    def fetch(self, customer_id: str, after: int, limit: int) -> FetchResult:
         since = self._clock() - self._ttl_seconds
         rows = self._run(
             lambda db: db.execute(
@@ -82,14 +82,14 @@ class SqliteMailbox(SqliteFile):
             ).fetchall(),
             writes=False,
         )
-        return Fetched([Letter(number, text) for number, text in rows])
+        return FetchResult([StoredMessage(number, text) for number, text in rows])
 
     def remove(self, removals: Sequence[Removal]) -> None:
         rows = [(number,) for removal in removals for number in removal.numbers]
         if rows:
             self._run(lambda db: db.executemany("DELETE FROM letters WHERE number = ?", rows))
 
-    def leave(self, customer_id: str, *, waiting: bool) -> None:
+    def release(self, customer_id: str, *, waiting: bool) -> None:
         """There is only this instance."""
 
     def clear(self, customer_id: str, *, seconds_ago: float = 0.0) -> int:
@@ -102,7 +102,7 @@ class SqliteMailbox(SqliteFile):
     def pass_on(self, customer_id: str, text: str) -> None:
         """There is only this instance."""
 
-    def _expire_letters(self) -> int:
+    def _expire_messages(self) -> int:
         now = self._clock()
 
         def forget(db: sqlite3.Connection) -> None:

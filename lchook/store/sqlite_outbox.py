@@ -19,14 +19,14 @@ from lchook.store import (
     KEEP_STATUS_SECONDS,
     REMEMBER_SECONDS,
     REMEMBER_SENT_SECONDS,
-    Backlog,
     Enqueued,
+    OutboxBacklog,
     Taken,
 )
 from lchook.store.sqlite_file import SqliteFile
 
 # About 150 MB, and ten messages a second all day. Where there are more, the oldest are forgotten sooner.
-_MOST_OUTCOMES = 1_000_000
+_MAX_OUTCOMES = 1_000_000
 _FORGET_AT_ONCE = 1000
 _UNKNOWN = Outcome("failed", error=UNKNOWN_OUTCOME)
 _LOST = Outcome("failed", error=LOST_OUTCOME)
@@ -156,14 +156,14 @@ class SqliteOutbox(SqliteFile):
         statuses: list[str] = self._run(lambda db: self._statuses(db, customer_id, now))
         return statuses
 
-    def backlog(self) -> Backlog:
+    def outbox_backlog(self) -> OutboxBacklog:
         def work(db: sqlite3.Connection) -> tuple[int, float | None]:
             (count,) = db.execute("SELECT count(*) FROM outbox").fetchone()
             first = db.execute("SELECT at FROM outbox ORDER BY number LIMIT 1").fetchone()
             return count, first[0] if first else None
 
         count, oldest = self._run(work, writes=False)
-        return Backlog(count, max(0.0, self._clock() - oldest) if oldest is not None else 0.0)
+        return OutboxBacklog(count, max(0.0, self._clock() - oldest) if oldest is not None else 0.0)
 
     # Within a transaction
 
@@ -286,7 +286,7 @@ class SqliteOutbox(SqliteFile):
         self._run(lambda db: db.execute("DELETE FROM statuses WHERE at <= ?", (now - KEEP_STATUS_SECONDS,)))
         count = _FORGET_AT_ONCE
         while count == _FORGET_AT_ONCE:
-            seconds = REMEMBER_SENT_SECONDS if self._outcomes <= _MOST_OUTCOMES else REMEMBER_SECONDS
+            seconds = REMEMBER_SENT_SECONDS if self._outcomes <= _MAX_OUTCOMES else REMEMBER_SECONDS
             count = self._run(functools.partial(self._forget_some, before=now - seconds))
 
     def _forget_some(self, db: sqlite3.Connection, before: float) -> int:

@@ -51,7 +51,7 @@ def migrate(db: sqlite3.Connection, path: Path | None, now: float) -> None:
     (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if version == 0 and tables == 0:
         _run(db, _FORMAT_1)
-        # A file that takes the place of one that was deleted must not number its letters as that one did.
+        # A file that takes the place of one that was deleted must not number its messages as that one did.
         db.execute("INSERT INTO sqlite_sequence VALUES ('letters', ?)", (time.time_ns() // 1000,))
     elif version not in (1, FORMAT):
         db.execute("ROLLBACK")

@@ -12,7 +12,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import click
+from flask.helpers import get_debug_flag
 from gevent import monkey
+from werkzeug.serving import is_running_from_reloader
 
 import config
 
@@ -40,6 +43,16 @@ def check_server() -> None:
             raise ServerError(
                 f"LCH cannot run under {name}, which has no WebSockets for it: start it with `gunicorn wsgi:app`."
             )
+
+
+def serves_by_flask() -> bool:
+    """Is this the process of `flask run` that serves? With its reloader, one that serves nothing loads the application, too;
+    and so do flask's other commands."""
+    context = click.get_current_context(silent=True)
+    if context is None or context.info_name != "run":
+        return False
+    reloads = context.params.get("reload")
+    return is_running_from_reloader() or not (get_debug_flag() if reloads is None else reloads)
 
 
 def check_gunicorn(cfg: Any) -> None:

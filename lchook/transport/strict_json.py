@@ -7,7 +7,7 @@ from typing import Any
 
 from socketio.packet import Packet
 
-from lchook.core.messages import MOST_LEVELS, is_deeper_than, strict_json
+from lchook.core.messages import MAX_LEVELS, is_deeper_than, strict_json
 
 
 class StrictJson:
@@ -16,7 +16,7 @@ class StrictJson:
     @staticmethod
     def loads(text: str) -> Any:
         value = strict_json(text)
-        if text.count("{") + text.count("[") > MOST_LEVELS and is_deeper_than(MOST_LEVELS, value):
+        if text.count("{") + text.count("[") > MAX_LEVELS and is_deeper_than(MAX_LEVELS, value):
             raise ValueError("nested too deeply")
         return value
 

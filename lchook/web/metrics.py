@@ -120,17 +120,17 @@ class Metrics(Collector):
         if self._store is None:
             return
         try:
-            waiting, backlog = self._store.waiting(), self._store.backlog()
+            mailboxes, outbox = self._store.mailbox_backlog(), self._store.outbox_backlog()
         except StoreError as error:
             log.warning(events.METRICS_WITHOUT_STORE, reason=error)
             yield GaugeMetricFamily("lch_store_up", "Whether the store answers", value=0)
             return
         yield GaugeMetricFamily("lch_store_up", "Whether the store answers", value=1)
-        yield from _gauge("lch_messages_waiting", "Messages in mailboxes, all instances'", waiting.letters)
-        yield from _gauge("lch_customers_waiting", "Customers with messages waiting", waiting.customers)
-        yield from _gauge("lch_oldest_message_seconds", "Age of the oldest waiting message", waiting.oldest_seconds)
-        yield from _gauge("lch_outbox_messages", "Messages waiting for DMS, all instances'", backlog.messages)
-        yield from _gauge("lch_outbox_oldest_seconds", "Age of the oldest message waiting for DMS", backlog.oldest_seconds)
+        yield from _gauge("lch_messages_waiting", "Messages in mailboxes, all instances'", mailboxes.messages)
+        yield from _gauge("lch_customers_waiting", "Customers with messages waiting", mailboxes.customers)
+        yield from _gauge("lch_oldest_message_seconds", "Age of the oldest waiting message", mailboxes.oldest_seconds)
+        yield from _gauge("lch_outbox_messages", "Messages waiting for DMS, all instances'", outbox.messages)
+        yield from _gauge("lch_outbox_oldest_seconds", "Age of the oldest message waiting for DMS", outbox.oldest_seconds)
 
 
 def _gauge(name: str, text: str, value: float) -> Iterator[Metric]:

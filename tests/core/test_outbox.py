@@ -350,7 +350,7 @@ class World(RuleBasedStateMachine):
     @precondition(lambda self: self.store.is_orphaned())
     @rule(at=st.integers(0, 1))
     def the_sweep_finds_an_orphan(self, at: int) -> None:
-        self._perform(self.instances[at], self.instances[at].outbox.turn())
+        self._perform(self.instances[at], self.instances[at].outbox.take_over())
 
     def _calls(self) -> list[tuple[Instance, Call]]:
         return [(instance, call) for instance in self.instances for call in instance.calls]
@@ -407,7 +407,7 @@ TestOutbox = World.TestCase
 
 def test_a_message_that_may_have_been_handed_out_is_asked_for_again() -> None:
     outbox = Outbox("c", TTL_SECONDS, PATIENCE_SECONDS)
-    assert outbox.turn() == [Take()]
+    assert outbox.take_over() == [Take()]
     [wait] = outbox.take_failed(0.0)
     assert isinstance(wait, Wait)
     assert outbox.woken(wait.seconds) == [Take()]

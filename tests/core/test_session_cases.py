@@ -155,7 +155,7 @@ def test_a_failed_fetch_may_have_leased_messages_and_the_lease_is_given_back() -
     session, _ = here()
     session.deliver_pending()
     assert session.fetch_failed() == [Retry()]
-    assert session.leased
+    assert session.inflight.leased
     assert session.detached("A") == [Left("A", elsewhere=False), Release(waiting=False)]
     session.released(Release(waiting=False))
     assert session.is_idle
@@ -169,7 +169,7 @@ def test_a_lease_is_over_when_nothing_is_in_flight_any_more_and_not_before() -> 
     removal = session.removal()
     assert removal == Removal("c", [1, 2], last=True)
     session.removed(removal)
-    assert not session.leased
+    assert not session.inflight.leased
 
 
 def test_while_another_instance_waits_for_acknowledgements_one_looks_again_later() -> None:

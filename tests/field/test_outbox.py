@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import time
@@ -12,18 +13,20 @@ from pathlib import Path
 import pytest
 import requests
 
+from lchook.core.outbox_effects import Submission
 from lchook.core.outcomes import UNKNOWN_OUTCOME
 from lchook.sandbox.dms import SandboxDms
+from lchook.store import StoreListener
+from lchook.store.sqlite import SqliteStore
 from tests.chaos.instance import Instance
 from tests.support.clients import PythonClient, text_message
 from tests.support.hooks import QUICK
 from tests.support.jwts import ISSUER, SECRET
 from tests.support.redis_server import RedisServer
+from tests.support.servers import Server, flask_command, free_port
 from tests.support.waiting import wait_until
 
 CUSTOMER = "kim"
-# python-socketio's client leaves sockets to the garbage collector when its server is killed.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
 class World:
@@ -120,6 +123,25 @@ def test_case_15_after_kill_9_the_next_process_posts_what_was_not_posted(store: 
         assert world.received == list(range(8))
         assert UNKNOWN_OUTCOME in world.instance.log
         assert 'event="unknown"} 1.0' in metrics(world)
+
+
+@pytest.mark.parametrize("options", [(), ("--debug",)], ids=["plain", "with the reloader"])
+def test_under_flask_run_what_a_process_left_is_posted_though_nobody_comes(
+    options: tuple[str, ...], dms: SandboxDms, tmp_path: Path
+) -> None:
+    file = tmp_path / "lchook.sqlite3"
+    body = json.dumps({"type": "text", "customer_id": CUSTOMER, "message_id": 1, "text": ["left"]})
+    store = SqliteStore(file, ttl_seconds=60, size=10)
+    store.open(StoreListener.null(), lambda *_: None)
+    store.enqueue(CUSTOMER, [Submission("key", "1", 1, body)], take=False)
+    store.close()
+    port = free_port()
+    settings = {"DMS_URL": dms.url, "JWT_ISSUER": ISSUER, "JWT_SECRET": SECRET, "STORE_URL": f"sqlite:///{file}"}
+    with Server(flask_command(port, *options), port, **settings) as server:
+        wait_until(lambda: dms.received, lambda: f"the post; the log:\n{server.log}")
+        # Of the reloader's two processes, one does.
+        assert server.log.count("messages that another process has left are taken over") <= 1
+    assert [post.body["message_id"] for post in dms.received] == [1]
 
 
 def metrics(world: World) -> str:

@@ -78,15 +78,15 @@ def test_webhooks_are_kept_and_answered_200_until_the_last_moment(world: World, 
     over = threading.Event()
 
     def stream() -> None:
-        session = requests.Session() if kept_alive else None
-        for number in itertools.count():
-            name = f"m{number}"
-            try:
-                answers[name] = post(world.url, name, session)
-            except requests.RequestException as error:
-                errors.append((time.monotonic(), error))
-            if over.wait(0.02):
-                return
+        with requests.Session() as session:
+            for number in itertools.count():
+                name = f"m{number}"
+                try:
+                    answers[name] = post(world.url, name, session if kept_alive else None)
+                except requests.RequestException as error:
+                    errors.append((time.monotonic(), error))
+                if over.wait(0.02):
+                    return
 
     streaming = threading.Thread(target=stream)
     with NodeClient(world.url, transports=("websocket",)) as client:

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from lchook.store import Bell, StoreError
+from lchook.store import StoreError, StoreListener
 from lchook.store.files import network_file_system, what_hinders
 from lchook.store.group_commit import BusyError, GroupCommit
 from lchook.store.redis import RedisStore
@@ -259,7 +259,7 @@ def test_case_45_a_file_on_a_network_file_system_is_told_at_the_start(
     mounts.write_text(f"30 27 0:40 / {tmp_path} rw,relatime shared:5 - nfs4 filer:/export rw\n")
     monkeypatch.setattr("lchook.store.files._MOUNTS", mounts)
     store = SqliteStore(tmp_path / "lchook.sqlite3", ttl_seconds=60, size=10)
-    store.open(Bell.deaf(), start_thread)
+    store.open(StoreListener.null(), start_thread)
     store.put("c", "1", None)
     store.close()
 
@@ -411,14 +411,14 @@ def test_case_23_after_a_failover_of_redis_all_goes_on_in_seconds_and_nothing_is
 
 
 def test_case_23_who_listens_at_the_former_primary_listens_anew() -> None:
-    """Its connection stays, and nobody rings there any more."""
+    """Its connection stays, and nobody notifies it there any more."""
     with RedisServer() as first, RedisServer() as second, Switch(first.port) as switch:
         heard: list[str] = []
-        bell = Bell(heard.append, heard.append, lambda *_: None, lambda: None)
+        listener = StoreListener(heard.append, heard.append, lambda *_: None, lambda: None)
         store = RedisStore(f"redis://127.0.0.1:{switch.listens_at}/0", ttl_seconds=60, size=10)
-        store.open(bell, start_thread)
+        store.open(listener, start_thread)
         switch.port = second.port
-        # Commands go to the new one; the bell's connection is not touched.
+        # Commands go to the new one; the listener's connection is not touched.
         store._renew(store._redis.connection_pool)
         other = RedisStore(second.url, ttl_seconds=60, size=10)
         store.claim("c", seconds_ago=0)

@@ -135,6 +135,8 @@ class Chat:
 
     def met(self) -> Chat:
         """Begins to type, so that the hook knows where the customer is. The bot does not answer that."""
+        # The page says nothing of typing while the connection changes over.
+        expect(self.connection).to_contain_text("websocket")
         self.box.press_sequentially("x")
         expect(self.rows("post", "typing_indicator").first).to_be_attached()
         self.box.fill("")

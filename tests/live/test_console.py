@@ -19,7 +19,7 @@ import socketio
 
 from lchook.sandbox.dms import SandboxDms
 from lchook.sandbox.web import create_app
-from tests.support.clients import PythonClient
+from tests.support.clients import PythonClient, WebSockets
 from tests.support.hooks import Hook, running_hook
 from tests.support.jwts import SECRET, mint
 from tests.support.servers import flask_command, gunicorn_command
@@ -60,9 +60,9 @@ class Console:
         self.told: list[tuple[str, Any]] = []
         self.refused: Any = None
         self._session = requests.Session()
-        self._client = socketio.Client(
-            reconnection=False, http_session=self._session, websocket_extra_options={"suppress_origin": True}
-        )
+        self._websockets = WebSockets()
+        options = {"suppress_origin": True, "class_": self._websockets}
+        self._client = socketio.Client(reconnection=False, http_session=self._session, websocket_extra_options=options)
         for name in ("state", "news"):
             self._client.on(name, lambda data, name=name: self.told.append((name, data)), namespace="/console")
         self._client.on("connect_error", lambda reason: setattr(self, "refused", reason), namespace="/console")
@@ -107,6 +107,7 @@ class Console:
 
     def close(self) -> None:
         self._client.disconnect()
+        self._websockets.close()
         self._session.close()
 
     def __enter__(self) -> Self:

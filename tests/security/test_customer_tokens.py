@@ -18,7 +18,7 @@ from lchook.core.authentication import Identity
 from lchook.core.messages import MessageError
 from lchook.web.chat import Chat
 from tests.security.conftest import CUSTOMER_SECRET
-from tests.support.clients import NodeClient, NodeProcess, PythonClient, text_message
+from tests.support.clients import NodeClient, NodeProcess, PythonClient, WebSockets, text_message
 from tests.support.hooks import Hook, running_hook, text_body
 from tests.support.jwts import ISSUER, SECRET, mint, tampered
 from tests.support.servers import gunicorn_command
@@ -35,11 +35,13 @@ def token(customer: object, *, seconds: float = 60, secret: str = CUSTOMER_SECRE
 def refusal(url: str, auth: Any) -> str:
     """What the client is told at `connect_error`; fails where it may connect."""
     told: list[Any] = []
-    client = socketio.Client(reconnection=False)
+    websockets = WebSockets()
+    client = socketio.Client(reconnection=False, websocket_extra_options={"class_": websockets})
     client.on("connect_error", told.append)
     with pytest.raises(NotConnectedError):
         client.connect(url, transports=["websocket"], auth=auth, wait_timeout=10)
     client.disconnect()
+    websockets.close()
     wait_until(lambda: told, "connect_error")
     return str(told[0]["message"])
 

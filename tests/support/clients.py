@@ -125,21 +125,42 @@ class _QuickToClose(websocket.WebSocket):
         super().close(*args, **{**options, "timeout": 0.1})
 
 
+class WebSockets:
+    """Makes the WebSockets of one python-socketio client, as its option `class_`, and closes them: python-engineio (4.15.1)
+    leaves those open that the server breaks off, or that do not get as far as a session."""
+
+    def __init__(self) -> None:
+        self._made: list[websocket.WebSocket] = []
+
+    def __call__(self, **options: Any) -> websocket.WebSocket:
+        self._made.append(_QuickToClose(**options))
+        return self._made[-1]
+
+    def close(self) -> None:
+        for each in self._made:
+            each.shutdown()
+
+
 class PythonClient(Client):
     """python-socketio's client. It acknowledges each serverMessage without arguments."""
 
     def __init__(self, url: str, *, transports: Sequence[str] = ("websocket",), **options: Any) -> None:
         super().__init__()
         self._session = requests.Session()
+        self._websockets = WebSockets()
         # websocket-client would send an Origin of its own making.
-        options_for_websocket = {"suppress_origin": True, "class_": _QuickToClose}
+        options_for_websocket = {"suppress_origin": True, "class_": self._websockets}
         self._client = socketio.Client(
             reconnection=False, http_session=self._session, websocket_extra_options=options_for_websocket
         )
         self._client.on("serverMessage", lambda *args: self._record("serverMessage", args))
         self._client.on("serverError", lambda *args: self._record("serverError", args))
         self._client.on("messageStatus", lambda *args: self._record("messageStatus", args))
-        self._client.connect(url, transports=list(transports), wait_timeout=10, **options)
+        try:
+            self._client.connect(url, transports=list(transports), wait_timeout=10, **options)
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def is_connected(self) -> bool:
@@ -155,6 +176,7 @@ class PythonClient(Client):
 
     def close(self) -> None:
         self._client.disconnect()
+        self._websockets.close()
         self._session.close()
 
     def _emit(self, number: int, event: str, args: list[Any]) -> None:

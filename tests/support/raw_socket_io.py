@@ -27,10 +27,14 @@ class RawWebSocket:
         self._socket = websocket.create_connection(
             address, timeout=self.timeout_seconds, suppress_origin=True, header=headers
         )
-        assert self.receive().startswith("0{")
-        if connect:
-            self.send("40" if auth is None else f"40{json.dumps(auth)}")
-            assert self.receive().startswith("40{")
+        try:
+            assert self.receive().startswith("0{")
+            if connect:
+                self.send("40" if auth is None else f"40{json.dumps(auth)}")
+                assert self.receive().startswith("40{")
+        except BaseException:
+            self.close()
+            raise
 
     def send(self, packet: str | bytes) -> None:
         if isinstance(packet, bytes):
@@ -79,10 +83,14 @@ class RawPolling:
         self._session = requests.Session()
         self._address = f"{url}/socket.io/?EIO=4&transport=polling"
         self.packets: list[str] = []
-        opened = self._session.get(self._address, timeout=self.timeout_seconds)
-        self._address += "&sid=" + json.loads(opened.text[1:])["sid"]
-        self.send("40")
-        self.wait_for("40{", 1)
+        try:
+            opened = self._session.get(self._address, timeout=self.timeout_seconds)
+            self._address += "&sid=" + json.loads(opened.text[1:])["sid"]
+            self.send("40")
+            self.wait_for("40{", 1)
+        except BaseException:
+            self.close()
+            raise
 
     def send(self, *packets: str) -> None:
         """Send packets, all in one request."""

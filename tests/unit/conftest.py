@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lchook.store import Bell, Store
+from lchook.store import Store, StoreListener
 from lchook.store.redis import RedisStore
 from lchook.store.sqlite import SqliteStore
 from tests.support.redis_server import RedisServer
@@ -70,13 +70,13 @@ def clock() -> Clock:
 def create_redis(
     redis_server: RedisServer, redis_prefix: str, closed_redis_stores: list[RedisStore]
 ) -> Iterator[Callable[..., RedisStore]]:
-    """Makes instances' stores on one Redis. They do not listen to each other unless opened with a bell."""
+    """Makes instances' stores on one Redis. They do not listen to each other unless opened with a listener."""
     made: list[RedisStore] = []
 
-    def create(*, bell: Bell | None = None, ttl_seconds: float = 60.0, size: int = 10) -> RedisStore:
+    def create(*, listener: StoreListener | None = None, ttl_seconds: float = 60.0, size: int = 10) -> RedisStore:
         made.append(RedisStore(redis_server.url, ttl_seconds=ttl_seconds, size=size, prefix=redis_prefix))
-        if bell is not None:
-            made[-1].open(bell, start_thread)
+        if listener is not None:
+            made[-1].open(listener, start_thread)
         return made[-1]
 
     yield create
@@ -97,7 +97,7 @@ def create_store(
             return create_redis(ttl_seconds=ttl_seconds, size=size)
         path = tmp_path / "lchook.sqlite3" if request.param == "file" else None
         made.append(SqliteStore(path, ttl_seconds=ttl_seconds, size=size, clock=clock))
-        made[-1].open(Bell.deaf(), start_thread)
+        made[-1].open(StoreListener.null(), start_thread)
         return made[-1]
 
     yield create

@@ -14,7 +14,7 @@ from lchook.console.history import History
 from lchook.console.time_series import TimeSeries
 from lchook.core import events
 from lchook.logs import LogEntry
-from lchook.store import Backlog, StoreError, Waiting, WaitingCustomer
+from lchook.store import CustomerBacklog, MailboxBacklog, OutboxBacklog, StoreError
 from lchook.web.metrics import Metrics
 from tests.support.waiting import wait_until
 
@@ -24,17 +24,17 @@ class StoreDouble:
         self.looks = 0
         self.fails = False
 
-    def waiting(self) -> Waiting:
+    def mailbox_backlog(self) -> MailboxBacklog:
         self.looks += 1
         if self.fails:
             raise StoreError("away")
-        return Waiting(3, 1, 12.34)
+        return MailboxBacklog(3, 1, 12.34)
 
-    def backlog(self) -> Backlog:
-        return Backlog(2, 1.26)
+    def outbox_backlog(self) -> OutboxBacklog:
+        return OutboxBacklog(2, 1.26)
 
-    def waiting_customers(self, limit: int) -> list[WaitingCustomer]:
-        return [WaitingCustomer("c1", 3, 12.34)]
+    def customer_backlogs(self, limit: int) -> list[CustomerBacklog]:
+        return [CustomerBacklog("c1", 3, 12.34)]
 
 
 class World:

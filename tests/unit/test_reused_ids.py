@@ -31,8 +31,8 @@ def test_other_ids_types_and_customers_are_nothing_to_notice() -> None:
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reused_ids, "_MOST_MESSAGES", 3)
-    monkeypatch.setattr(reused_ids, "_MOST_CUSTOMERS", 2)
+    monkeypatch.setattr(reused_ids, "_MAX_MESSAGES", 3)
+    monkeypatch.setattr(reused_ids, "_MAX_CUSTOMERS", 2)
     ids = ReusedIds()
     for number in range(10):
         ids.notices(message("a", number, "x"))

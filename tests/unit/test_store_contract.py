@@ -14,7 +14,7 @@ from tests.unit.conftest import Clock, CreateStore
 
 
 def texts(store: Store, customer_id: str = "c", *, after: int = 0, limit: int = 100) -> list[str]:
-    return [letter.text for letter in store.fetch(customer_id, after, limit).letters]
+    return [message.text for message in store.fetch(customer_id, after, limit).messages]
 
 
 def put(store: Store, *texts_: str, customer_id: str = "c") -> None:
@@ -22,7 +22,7 @@ def put(store: Store, *texts_: str, customer_id: str = "c") -> None:
         assert store.put(customer_id, text, None).kept
 
 
-def test_letters_come_back_in_the_order_in_which_they_were_put(store: Store) -> None:
+def test_messages_come_back_in_the_order_in_which_they_were_put(store: Store) -> None:
     put(store, '"a"', '"b"', '"c"')
     put(store, '"for another"', customer_id="other")
 
@@ -31,9 +31,9 @@ def test_letters_come_back_in_the_order_in_which_they_were_put(store: Store) -> 
     assert texts(store, "nobody") == []
 
 
-def test_letters_stay_until_they_are_removed(store: Store) -> None:
+def test_messages_stay_until_they_are_removed(store: Store) -> None:
     put(store, "1", "2", "3")
-    first, second, third = store.fetch("c", 0, 100).letters
+    first, second, third = store.fetch("c", 0, 100).messages
     assert first.number < second.number < third.number
 
     store.remove([Removal("c", [first.number, third.number], last=False)])
@@ -42,24 +42,24 @@ def test_letters_stay_until_they_are_removed(store: Store) -> None:
     assert texts(store) == []
 
 
-def test_letters_are_fetched_from_a_number_on_and_some_at_a_time(store: Store) -> None:
+def test_messages_are_fetched_from_a_number_on_and_some_at_a_time(store: Store) -> None:
     put(store, "1", "2", "3", "4")
-    letters = store.fetch("c", 0, 100).letters
+    messages = store.fetch("c", 0, 100).messages
 
-    assert texts(store, after=letters[1].number) == ["3", "4"]
+    assert texts(store, after=messages[1].number) == ["3", "4"]
     assert texts(store, limit=3) == ["1", "2", "3"]
 
 
-def test_a_repeat_is_not_kept_though_the_letter_is_gone(store: Store) -> None:
+def test_a_repeat_is_not_kept_though_the_message_is_gone(store: Store) -> None:
     assert store.put("c", "1", "same").kept
-    store.remove([Removal("c", [store.fetch("c", 0, 1).letters[0].number], last=True)])
+    store.remove([Removal("c", [store.fetch("c", 0, 1).messages[0].number], last=True)])
 
     assert not store.put("c", "1", "same").kept
     assert store.put("c", "2", "another").kept
     assert texts(store) == ["2"]
 
 
-def test_a_full_mailbox_loses_its_oldest_letters_and_says_so(create_store: CreateStore) -> None:
+def test_a_full_mailbox_loses_its_oldest_messages_and_says_so(create_store: CreateStore) -> None:
     store = create_store(size=3)
     dropped = [store.put("c", str(number), None).dropped for number in range(5)]
 
@@ -78,7 +78,7 @@ def test_clearing_empties_one_mailbox_and_counts(store: Store) -> None:
     assert texts(store, "other") == ["3"]
 
 
-def test_only_the_letters_that_had_come_in_so_long_ago_are_dropped(store: Store, clock: Clock) -> None:
+def test_only_the_messages_that_had_come_in_so_long_ago_are_dropped(store: Store, clock: Clock) -> None:
     put(store, "1", "2")
     clock.now += 0.2
     # Redis has a clock of its own.
@@ -88,10 +88,10 @@ def test_only_the_letters_that_had_come_in_so_long_ago_are_dropped(store: Store,
     assert store.clear("c", seconds_ago=0.1) == 2
     assert store.clear("c", seconds_ago=60) == 0
     assert texts(store) == ["3"]
-    assert store.waiting().letters == 1
+    assert store.mailbox_backlog().messages == 1
 
 
-def test_letters_whose_time_is_over_are_neither_fetched_nor_kept(create_store: CreateStore, clock: Clock) -> None:
+def test_messages_whose_time_is_over_are_neither_fetched_nor_kept(create_store: CreateStore, clock: Clock) -> None:
     store = create_store(ttl_seconds=0.5)
     put(store, *(str(number) for number in range(8)))
     put(store, "1", customer_id="other")
@@ -108,7 +108,7 @@ def test_letters_whose_time_is_over_are_neither_fetched_nor_kept(create_store: C
 
 def test_numbers_grow_even_when_everything_was_removed(store: Store) -> None:
     put(store, "1")
-    (before,) = store.fetch("c", 0, 1).letters
+    (before,) = store.fetch("c", 0, 1).messages
     store.clear("c")
     put(store, "2")
 

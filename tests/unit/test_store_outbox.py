@@ -15,7 +15,7 @@ import pytest
 
 from lchook.core.outbox_effects import Queued, Submission
 from lchook.core.outcomes import LOST_OUTCOME, UNKNOWN_OUTCOME, Outcome
-from lchook.store import KEEP_STATUS_SECONDS, REMEMBER_SECONDS, REMEMBER_SENT_SECONDS, Bell, Store, Taken
+from lchook.store import KEEP_STATUS_SECONDS, REMEMBER_SECONDS, REMEMBER_SENT_SECONDS, Store, StoreListener, Taken
 from lchook.store.redis import RedisStore
 from lchook.store.sqlite import SqliteStore
 from tests.support.redis_server import RedisServer
@@ -55,7 +55,7 @@ def instances(
         else:
             path = tmp_path / "lchook.sqlite3" if request.param == "file" else None
             made.append(SqliteStore(path, ttl_seconds=60, size=10, clock=clock, **bounds))
-            made[-1].open(Bell.deaf(), start_thread)
+            made[-1].open(StoreListener.null(), start_thread)
         store: Store = made[-1]
         return store
 
@@ -91,9 +91,11 @@ def store(instances: Instances) -> Store:
 
 @pytest.fixture
 def two(instances: Instances) -> tuple[Store, Store]:
-    if instances.kind == "memory":
-        pytest.skip("memory is one process's")
     return instances.create(), instances.create()
+
+
+# Memory is one process's.
+shared_stores = pytest.mark.parametrize("instances", ["file", "redis"], indirect=True)
 
 
 def message(number: int, key: str = "") -> Submission:
@@ -225,20 +227,20 @@ def test_there_are_bounds_for_a_customer_and_for_all(instances: Instances) -> No
 
 def test_the_backlog_and_the_age_of_messages_are_told(instances: Instances, clock: Clock) -> None:
     store = instances.create()
-    assert store.backlog() == (0, 0.0)
+    assert store.outbox_backlog() == (0, 0.0)
     enqueue(store, 1, 2)
     clock.now += 0.3
     time.sleep(0.3 if instances.kind == "redis" else 0)
     enqueue(store, 3, customer_id="d")
-    backlog = store.backlog()
+    backlog = store.outbox_backlog()
     assert backlog.messages == 3
     assert 0.25 < backlog.oldest_seconds < 5
     first = store.take("c").first
     assert first is not None
     assert 0.25 < first.age_seconds < 5
     assert posted(store) == [1, 2]
-    assert store.backlog().messages == 1
-    assert store.backlog().oldest_seconds < 0.25
+    assert store.outbox_backlog().messages == 1
+    assert store.outbox_backlog().oldest_seconds < 0.25
 
 
 # Statuses
@@ -267,6 +269,7 @@ def test_the_outcome_of_a_message_that_nobody_here_waits_for_is_kept_for_the_cus
     assert json.loads(status) == {"message_id": 1, "status": "failed", "dms_status": 400, "error": "DMS answered 400"}
 
 
+@shared_stores
 def test_unless_its_senders_instance_is_alive(instances: Instances, two: tuple[Store, Store]) -> None:
     senders, other = two
     enqueue(senders, 1, 2)
@@ -281,6 +284,7 @@ def test_unless_its_senders_instance_is_alive(instances: Instances, two: tuple[S
 # Two instances
 
 
+@shared_stores
 def test_one_instance_posts_for_a_customer_and_the_others_messages_too(two: tuple[Store, Store]) -> None:
     first, second = two
     queued = first.enqueue("c", [message(1)], take=True).taken.first
@@ -295,6 +299,7 @@ def test_one_instance_posts_for_a_customer_and_the_others_messages_too(two: tupl
     assert second.enqueue("c", [message(3)], take=True).taken.first is not None
 
 
+@shared_stores
 def test_what_one_gives_up_another_goes_on_with(two: tuple[Store, Store]) -> None:
     first, second = two
     queued = first.enqueue("c", [message(1)], take=True).taken.first
@@ -308,6 +313,7 @@ def test_what_one_gives_up_another_goes_on_with(two: tuple[Store, Store]) -> Non
     assert second.orphans(10) == []
 
 
+@shared_stores
 def test_what_is_stored_while_an_instance_stops_is_found(two: tuple[Store, Store]) -> None:
     first, second = two
     queued = first.enqueue("c", [message(1)], take=True).taken.first
@@ -318,6 +324,7 @@ def test_what_is_stored_while_an_instance_stops_is_found(two: tuple[Store, Store
     assert posted(second) == [2]
 
 
+@shared_stores
 @pytest.mark.parametrize("is_posted", [True, False], ids=["while it posted", "while it waited"])
 def test_what_an_instance_leaves_that_dies(instances: Instances, two: tuple[Store, Store], is_posted: bool) -> None:
     dead, living = two
@@ -342,6 +349,7 @@ def test_what_an_instance_leaves_that_dies(instances: Instances, two: tuple[Stor
     assert living.look("c", ["key 1"])["key 1"].status == ("failed" if is_posted else "sent")
 
 
+@shared_stores
 def test_the_unknown_outcome_is_kept_for_the_customer(instances: Instances, two: tuple[Store, Store]) -> None:
     dead, living = two
     dead.enqueue("c", [message(1)], take=True)
@@ -351,6 +359,7 @@ def test_the_unknown_outcome_is_kept_for_the_customer(instances: Instances, two:
     assert json.loads(status) == {"message_id": 1, "status": "failed", "error": UNKNOWN_OUTCOME}
 
 
+@shared_stores
 def test_a_message_that_comes_finds_out_that_the_one_who_posted_is_dead(
     instances: Instances, two: tuple[Store, Store]
 ) -> None:
@@ -364,6 +373,7 @@ def test_a_message_that_comes_finds_out_that_the_one_who_posted_is_dead(
     assert posted(living) == [2, 3]
 
 
+@shared_stores
 def test_orphans_are_found_among_thousands_of_waiting_customers_at_a_flat_cost(
     instances: Instances, two: tuple[Store, Store]
 ) -> None:

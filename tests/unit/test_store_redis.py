@@ -9,7 +9,7 @@ import redis
 
 from lchook.core.outbox_effects import Submission
 from lchook.core.outcomes import LOST_OUTCOME, Outcome
-from lchook.store import REMEMBER_SECONDS, REMEMBER_SENT_SECONDS, Bell, Kept, Removal
+from lchook.store import REMEMBER_SECONDS, REMEMBER_SENT_SECONDS, PutResult, Removal, StoreListener
 from lchook.store.redis import RedisStore
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until
@@ -18,19 +18,19 @@ Create = Callable[..., RedisStore]
 
 
 class Heard:
-    """A bell that notes what rings."""
+    """A listener that notes what it hears."""
 
     def __init__(self) -> None:
-        self.rang: list[tuple[str, ...]] = []
-        self.bell = Bell(
-            due=lambda customer_id: self.rang.append(("due", customer_id)),
-            elsewhere=lambda customer_id: self.rang.append(("elsewhere", customer_id)),
-            now=lambda customer_id, text: self.rang.append(("now", customer_id, text)),
-            reconnected=lambda: self.rang.append(("reconnected",)),
+        self.notes: list[tuple[str, ...]] = []
+        self.listener = StoreListener(
+            due=lambda customer_id: self.notes.append(("due", customer_id)),
+            elsewhere=lambda customer_id: self.notes.append(("elsewhere", customer_id)),
+            now=lambda customer_id, text: self.notes.append(("now", customer_id, text)),
+            reconnected=lambda: self.notes.append(("reconnected",)),
         )
 
     def wait_for(self, *what: str) -> None:
-        wait_until(lambda: what in self.rang, lambda: f"{what}, not {self.rang}")
+        wait_until(lambda: what in self.notes, lambda: f"{what}, not {self.notes}")
 
 
 def client(server: RedisServer) -> redis.Redis:
@@ -48,7 +48,7 @@ def message(key: str) -> list[Submission]:
 
 
 def texts(store: RedisStore) -> list[str]:
-    return [letter.text for letter in store.fetch("c", 0, 100).letters]
+    return [message.text for message in store.fetch("c", 0, 100).messages]
 
 
 # Mailboxes
@@ -59,7 +59,7 @@ def test_the_instance_to_which_the_customer_came_last_delivers(create_redis: Cre
     first.claim("c", seconds_ago=0)
     first.put("c", "1", None)
     assert texts(first) == ["1"]
-    first.remove([Removal("c", [first.fetch("c", 0, 1).letters[0].number], last=True)])
+    first.remove([Removal("c", [first.fetch("c", 0, 1).messages[0].number], last=True)])
     second.enqueue("c", message("1"), take=True)
 
     assert not first.put("c", "2", None).here
@@ -70,13 +70,13 @@ def test_the_instance_to_which_the_customer_came_last_delivers(create_redis: Cre
 
 def test_a_repeat_rings_for_the_customers_instance_which_may_not_know_that_the_first_was_kept(create_redis: Create) -> None:
     heard = Heard()
-    owner, other = create_redis(bell=heard.bell), create_redis()
+    owner, other = create_redis(listener=heard.listener), create_redis()
     owner.claim("c", seconds_ago=0)
     owner.put("c", "1", "same")
-    assert owner.put("c", "1", "same") == Kept(kept=False, here=True)
-    assert heard.rang == []
+    assert owner.put("c", "1", "same") == PutResult(kept=False, here=True)
+    assert heard.notes == []
 
-    assert other.put("c", "1", "same") == Kept(kept=False, here=False)
+    assert other.put("c", "1", "same") == PutResult(kept=False, here=False)
     heard.wait_for("due", "c")
 
 
@@ -101,20 +101,20 @@ def test_the_customer_of_a_dead_instance_is_taken_whenever_they_came(
     assert living.fetch("c", 0, 1).state == "ours"
 
 
-def test_letters_on_their_way_elsewhere_are_waited_for(create_redis: Create) -> None:
+def test_messages_on_their_way_elsewhere_are_waited_for(create_redis: Create) -> None:
     first, second = create_redis(), create_redis()
     first.claim("c", seconds_ago=0)
     first.put("c", "1", None)
-    (letter,) = first.fetch("c", 0, 100).letters
+    (message,) = first.fetch("c", 0, 100).messages
     second.claim("c", seconds_ago=0)
     second.put("c", "2", None)
     assert second.fetch("c", 0, 100).state == "held"
 
-    first.remove([Removal("c", [letter.number], last=True)])
+    first.remove([Removal("c", [message.number], last=True)])
     assert texts(second) == ["2"]
 
 
-def test_letters_on_their_way_in_a_dead_instance_are_sent_again(
+def test_messages_on_their_way_in_a_dead_instance_are_sent_again(
     create_redis: Create, redis_server: RedisServer, redis_prefix: str
 ) -> None:
     first, second = create_redis(), create_redis()
@@ -128,20 +128,20 @@ def test_letters_on_their_way_in_a_dead_instance_are_sent_again(
     assert texts(second) == ["1"]
 
 
-def test_an_instance_that_lets_go_leaves_the_letters_to_the_next(create_redis: Create) -> None:
+def test_an_instance_that_lets_go_leaves_the_messages_to_the_next(create_redis: Create) -> None:
     first, second = create_redis(), create_redis()
     first.claim("c", seconds_ago=0)
     first.put("c", "1", None)
     first.fetch("c", 0, 100)
-    first.leave("c", waiting=False)
+    first.release("c", waiting=False)
     second.claim("c", seconds_ago=0)
 
     assert texts(second) == ["1"]
 
 
-def test_others_are_told_of_letters_moves_and_what_is_not_kept(create_redis: Create) -> None:
+def test_others_are_told_of_messages_moves_and_what_is_not_kept(create_redis: Create) -> None:
     heard = Heard()
-    listening, other = create_redis(bell=heard.bell), create_redis()
+    listening, other = create_redis(listener=heard.listener), create_redis()
     listening.claim("c ü:1", seconds_ago=0)
     other.put("c ü:1", "1", None)
     heard.wait_for("due", "c ü:1")
@@ -153,7 +153,7 @@ def test_others_are_told_of_letters_moves_and_what_is_not_kept(create_redis: Cre
 
 def test_a_notice_that_was_not_heard_is_swept_up(create_redis: Create, redis_server: RedisServer, redis_prefix: str) -> None:
     heard = Heard()
-    listening, other = create_redis(bell=heard.bell), create_redis()
+    listening, other = create_redis(listener=heard.listener), create_redis()
     listening.claim("c", seconds_ago=0)
     # What the notice leaves behind, without the notice.
     with client(redis_server) as redis_client:
@@ -166,7 +166,7 @@ def test_after_the_connection_was_lost_all_customers_are_looked_after(
     create_redis: Create, redis_server: RedisServer
 ) -> None:
     heard = Heard()
-    create_redis(bell=heard.bell)
+    create_redis(listener=heard.listener)
     with client(redis_server) as redis_client:
         wait_until(lambda: redis_client.client_list(_type="pubsub"), "a subscription")
         redis_client.client_kill_filter(_type="pubsub")
@@ -249,23 +249,23 @@ def test_an_instance_that_ended_regularly_is_not_alive_again_for_its_last_words(
     ended = create_redis()
     ended.claim("c", seconds_ago=0)
     ended.close()
-    ended.leave("c", waiting=False)
+    ended.release("c", waiting=False)
 
     with client(redis_server) as redis_client:
         assert not redis_client.exists(f"{redis_prefix}alive:{ended._instance}")
 
 
-def test_a_redis_that_was_emptied_numbers_letters_on(
+def test_a_redis_that_was_emptied_numbers_messages_on(
     create_redis: Create, redis_server: RedisServer, redis_prefix: str
 ) -> None:
     store = create_redis()
     store.put("c", "before", None)
-    (before,) = store.fetch("c", 0, 1).letters
+    (before,) = store.fetch("c", 0, 1).messages
     with client(redis_server) as redis_client:
         redis_client.delete(*redis_client.keys(f"{redis_prefix}*"))
     store.put("c", "after", None)
 
-    assert [letter.text for letter in store.fetch("c", before.number, 100).letters] == ["after"]
+    assert [message.text for message in store.fetch("c", before.number, 100).messages] == ["after"]
 
 
 def test_a_webhook_is_remembered_for_minutes_and_a_clients_message_for_a_day(
@@ -280,3 +280,22 @@ def test_a_webhook_is_remembered_for_minutes_and_a_clients_message_for_a_day(
         assert 86_390 < redis_client.ttl(f"{redis_prefix}to_dms:key") <= REMEMBER_SENT_SECONDS
         store.complete("c", queued, Outcome("sent"), take=True, tell_later=False, remember_seconds=REMEMBER_SENT_SECONDS)
         assert 86_390 < redis_client.ttl(f"{redis_prefix}to_dms:key") <= REMEMBER_SENT_SECONDS
+
+
+def test_scripts_that_go_out_together_have_each_its_own_answer_or_error(create_redis: Create) -> None:
+    store = create_redis()
+    kept, failed, backlog = store._groups.run(("put", "c", "1", "", 600, 10), ("put",), ("outbox_backlog",))
+    assert kept[0] == 1
+    assert isinstance(failed, redis.ResponseError)
+    assert backlog == ["0", "0"]
+    assert texts(store) == ["1"]
+
+
+def test_scripts_that_redis_has_forgotten_are_told_anew(create_redis: Create, redis_server: RedisServer) -> None:
+    store = create_redis()
+    store.put("c", "1", None)
+    with client(redis_server) as redis_client:
+        redis_client.script_flush()
+    kept, backlog = store._groups.run(("put", "c", "2", "", 600, 10), ("outbox_backlog",))
+    assert (kept[0], backlog) == (1, ["0", "0"])
+    assert texts(store) == ["1", "2"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -16,12 +18,13 @@ from lchook.core.outcomes import UNKNOWN_OUTCOME, Outcome
 from lchook.store import (
     REMEMBER_SECONDS,
     REMEMBER_SENT_SECONDS,
-    Bell,
     Removal,
     StoreError,
+    StoreListener,
     UnknownFormatError,
     sqlite_outbox,
 )
+from lchook.store.checkpoints import Checkpoints
 from lchook.store.group_commit import GroupCommit
 from lchook.store.sqlite import SqliteStore
 from tests.unit.conftest import Clock, start_thread
@@ -41,7 +44,7 @@ def create(path: Path, clock: Clock) -> Iterator[Create]:
 
     def create() -> SqliteStore:
         made.append(SqliteStore(path, ttl_seconds=60, size=10, clock=clock))
-        made[-1].open(Bell.deaf(), start_thread)
+        made[-1].open(StoreListener.null(), start_thread)
         return made[-1]
 
     yield create
@@ -50,10 +53,10 @@ def create(path: Path, clock: Clock) -> Iterator[Create]:
 
 
 def texts(store: SqliteStore) -> list[str]:
-    return [letter.text for letter in store.fetch("c", 0, 100).letters]
+    return [message.text for message in store.fetch("c", 0, 100).messages]
 
 
-def test_the_folder_is_made_and_letters_survive_a_process_that_never_closed(create: Create) -> None:
+def test_the_folder_is_made_and_messages_survive_a_process_that_never_closed(create: Create) -> None:
     create().put("c", "1", "fingerprint")
 
     assert texts(create()) == ["1"]
@@ -95,17 +98,17 @@ def test_repeats_are_forgotten_in_time(create: Create, clock: Clock) -> None:
     db.close()
 
 
-def test_a_file_that_takes_the_place_of_a_deleted_one_does_not_number_its_letters_as_that_one_did(
+def test_a_file_that_takes_the_place_of_a_deleted_one_does_not_number_its_messages_as_that_one_did(
     create: Create, path: Path
 ) -> None:
     store = create()
     for _ in range(50):
         store.put("c", "before", None)
-    last = store.fetch("c", 0, 100).letters[-1].number
+    last = store.fetch("c", 0, 100).messages[-1].number
     path.unlink()
     store.put("c", "after", None)
 
-    assert [letter.text for letter in store.fetch("c", last, 100).letters] == ["after"]
+    assert [message.text for message in store.fetch("c", last, 100).messages] == ["after"]
 
 
 def test_a_file_of_another_version_is_refused_and_not_touched(create: Create, path: Path) -> None:
@@ -144,7 +147,7 @@ def test_a_store_that_fails_says_so_at_each_call_and_works_again_when_it_can(cre
         lambda: store.look("c", ["key"]),
         lambda: store.orphans(10),
         lambda: store.take_statuses("c"),
-        lambda: store.backlog(),
+        lambda: store.outbox_backlog(),
     ]
     for call in calls:
         with pytest.raises(StoreError, match=r"lchook\.sqlite3"):
@@ -199,15 +202,15 @@ def test_after_the_end_of_whoever_leads_others_still_commit() -> None:
     assert not thread.is_alive()
 
 
-def test_it_tells_a_letters_number_and_which_waits_before_it(tmp_path: Path) -> None:
+def test_it_tells_a_messages_number_and_which_waits_before_it(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "store.sqlite3", ttl_seconds=60, size=2)
-    store.open(Bell.deaf(), start_thread)
+    store.open(StoreListener.null(), start_thread)
     first = store.put("c", "1", None)
     store.put("other", "2", None)
     second = store.put("c", "3", None)
     third = store.put("c", "4", None)
 
-    assert [letter.number for letter in store.fetch("c", 0, 10).letters] == [second.number, third.number]
+    assert [message.number for message in store.fetch("c", 0, 10).messages] == [second.number, third.number]
     assert (first.before, second.before, third.before) == (0, first.number, second.number)
     assert third.dropped == 1
     store.remove([Removal("c", [second.number, third.number], last=True)])
@@ -231,11 +234,11 @@ def test_a_file_of_format_1_is_migrated_in_place(create: Create, path: Path, clo
     old_file(path, with_index=with_index)
     clock.now = 1_790_000_020.0
     store = create()
-    letters = store.fetch("kim", 0, 100).letters
-    assert [letter.text[-13:] for letter in letters] == [f'["letter {number}"]}}' for number in range(3)]
-    assert store.fetch('ümläut "quoted"', 0, 100).letters[0].text == '{"type":"text","text":["Gr\\u00fc\\u00dfe"]}'
+    messages = store.fetch("kim", 0, 100).messages
+    assert [message.text[-13:] for message in messages] == [f'["letter {number}"]}}' for number in range(3)]
+    assert store.fetch('ümläut "quoted"', 0, 100).messages[0].text == '{"type":"text","text":["Gr\\u00fc\\u00dfe"]}'
     assert not store.put("kim", "again", "fingerprint 1").kept
-    assert store.put("kim", "new", "new").number > letters[-1].number
+    assert store.put("kim", "new", "new").number > messages[-1].number
     answers = store.enqueue(
         "kim", [Submission(key, key, 1, "{}") for key in ("sent", "failed", "under way", "x")], take=True
     )
@@ -294,7 +297,7 @@ def test_what_is_forgotten_is_found_without_a_scan(create: Create, path: Path, c
 def test_of_very_many_messages_the_oldest_are_forgotten_sooner_and_none_that_waits(
     create: Create, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_outbox, "_MOST_OUTCOMES", 500)
+    monkeypatch.setattr(sqlite_outbox, "_MAX_OUTCOMES", 500)
     monkeypatch.setattr(sqlite_outbox, "_FORGET_AT_ONCE", 10)
     store = create()
     store.enqueue("waiting", [Submission("waiting", "1", 1, "{}")], take=False)
@@ -354,3 +357,35 @@ def test_a_process_whose_files_were_deleted_is_alive_again(create: Create, path:
         file.unlink()
     store.put("c", "1", None)
     assert other._processes.lives(store._processes.me)
+
+
+def test_what_is_in_the_log_goes_into_the_file_beside_the_writer(tmp_path: Path) -> None:
+    waiting: list[tuple[Callable[[], None], Callable[[], None]]] = []
+    store = SqliteStore(
+        tmp_path / "a.sqlite3", ttl_seconds=60, size=10_000, checkpoint_aside=lambda *calls: waiting.append(calls)
+    )
+    store.open(StoreListener.null(), start_thread)
+    for number in range(600):
+        store.put("c", str(number), None)
+    # One at a time, however long it takes.
+    [(checkpoint, done)] = waiting
+    checkpoint()
+    done()
+    shutil.copy(tmp_path / "a.sqlite3", tmp_path / "without its log.sqlite3")
+    with contextlib.closing(sqlite3.connect(tmp_path / "without its log.sqlite3")) as db:
+        assert db.execute("SELECT count(*) FROM letters").fetchone() == (600,)
+    store.put("c", "600", None)
+    assert len(waiting) == 2, "and again, as soon as it is due"
+    store.close()
+
+
+def at_once(function: Callable[[], None], then: Callable[[], None]) -> None:
+    function()
+    then()
+
+
+def test_a_checkpoint_of_a_file_that_is_gone_makes_no_new_one(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path / "gone.sqlite3", at_once)
+    for _ in range(500):
+        checkpoints.written()
+    assert list(tmp_path.iterdir()) == []

@@ -13,7 +13,7 @@ import pytest
 
 from lchook.core.messages import customer_from_dms
 from lchook.flows.to_customer import ToCustomer
-from lchook.store import Bell, Fetched, Kept, Removal, StoreError
+from lchook.store import FetchResult, PutResult, Removal, StoreError, StoreListener
 from lchook.store.sqlite import SqliteStore
 from tests.support.waiting import wait_until
 from tests.unit.conftest import Clock, start_thread
@@ -33,11 +33,11 @@ class FailingStore(SqliteStore):
         if self.fails:
             raise StoreError("the disk is full")
 
-    def put(self, customer_id: str, text: str, fingerprint: str | None) -> Kept:
+    def put(self, customer_id: str, text: str, fingerprint: str | None) -> PutResult:
         self._check()
         return super().put(customer_id, text, fingerprint)
 
-    def fetch(self, customer_id: str, after: int, limit: int) -> Fetched:
+    def fetch(self, customer_id: str, after: int, limit: int) -> FetchResult:
         self._check()
         self.fetches += 1
         fetched = super().fetch(customer_id, after, limit)
@@ -58,7 +58,7 @@ class Flow:
     def __init__(self, clock: Clock, *, size: int = 1000, ttl_seconds: float = 3600.0) -> None:
         self.clock = clock
         self.store = FailingStore(None, ttl_seconds=ttl_seconds, size=size, clock=clock)
-        self.store.open(Bell.deaf(), start_thread)
+        self.store.open(StoreListener.null(), start_thread)
         # For each open socket: when the latest ping was sent that it has answered.
         self.answered_ping_at: dict[str, float] = {}
         self.sent: list[tuple[str, int]] = []
@@ -134,7 +134,7 @@ class Flow:
             self._acks[sid, number]()
 
     def waiting(self, customer_id: str = "c") -> list[int]:
-        return [json.loads(letter.text)["n"] for letter in self.store.fetch(customer_id, 0, 1000).letters]
+        return [json.loads(message.text)["n"] for message in self.store.fetch(customer_id, 0, 1000).messages]
 
     def pass_time(self, seconds: float, *, answering: tuple[str, ...] = ()) -> None:
         """Time passes, these sockets answer a ping a moment before its end, and the clock ticks."""
@@ -328,9 +328,9 @@ def test_customers_who_left_leave_nothing_behind(flow: Flow) -> None:
         flow.close(f"socket {number}")
     flow.pass_time(1000)
 
-    assert not flow.flow._sessions
+    assert not len(flow.flow._sessions)
     assert not flow.flow._customers_of
-    assert not len(flow.flow._timers)
+    assert not len(flow.flow._deliveries)
 
 
 # Old connections, when the customer comes on another
@@ -380,7 +380,7 @@ def test_what_is_acknowledged_after_its_connection_closed_does_not_go_out_again_
 # Clients that never acknowledge
 
 
-def test_a_letter_is_done_when_its_socket_has_answered_a_ping_that_was_sent_after_it(flow: Flow) -> None:
+def test_a_message_is_done_when_its_socket_has_answered_a_ping_that_was_sent_after_it(flow: Flow) -> None:
     flow.speak("A")
     flow.webhook(1)
     flow.pass_time(HEARTBEAT_SECONDS - 1, answering=("A",))
@@ -474,10 +474,10 @@ def test_a_customer_who_comes_back_while_the_store_says_that_they_are_elsewhere_
     flow.speak("A")
     fetch = flow.store.fetch
 
-    def elsewhere_for_the_last_time(customer_id: str, after: int, limit: int) -> Fetched:
+    def elsewhere_for_the_last_time(customer_id: str, after: int, limit: int) -> FetchResult:
         monkeypatch.setattr(flow.store, "fetch", fetch)
         flow.flow.spoke("c", "A")
-        return Fetched(state="elsewhere")
+        return FetchResult(state="elsewhere")
 
     monkeypatch.setattr(flow.store, "fetch", elsewhere_for_the_last_time)
     flow.webhook(1)
@@ -486,7 +486,7 @@ def test_a_customer_who_comes_back_while_the_store_says_that_they_are_elsewhere_
 
 def test_a_customer_who_is_elsewhere_is_not_sent_anything_here(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
     flow.speak("A")
-    monkeypatch.setattr(flow.store, "fetch", lambda *_: Fetched(state="elsewhere"))
+    monkeypatch.setattr(flow.store, "fetch", lambda *_: FetchResult(state="elsewhere"))
     flow.flow.deliver_pending("c")
     monkeypatch.undo()
     flow.webhook(1)
@@ -633,13 +633,13 @@ def test_one_customer_whose_sending_fails_does_not_keep_the_clock_from_others(
     assert flow.sent == [("A", 2), ("B", 1)]
 
 
-def test_a_letter_that_was_kept_though_the_store_seemed_to_fail_goes_out_when_its_webhook_is_repeated(
+def test_a_message_that_was_kept_though_the_store_seemed_to_fail_goes_out_when_its_webhook_is_repeated(
     flow: Flow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flow.speak("A")
     put = flow.store.put
 
-    def put_without_an_answer(*args: Any) -> Kept:
+    def put_without_an_answer(*args: Any) -> PutResult:
         put(*args)
         raise StoreError("no answer in time")
 
@@ -657,7 +657,7 @@ def test_a_letter_that_was_kept_though_the_store_seemed_to_fail_goes_out_when_it
 # Without asking the store
 
 
-def test_a_letter_is_not_fetched_where_all_before_it_were_sent(flow: Flow) -> None:
+def test_a_message_is_not_fetched_where_all_before_it_were_sent(flow: Flow) -> None:
     flow.speak("A")
     fetches = flow.store.fetches
     flow.webhook(1, 2)
@@ -668,7 +668,7 @@ def test_a_letter_is_not_fetched_where_all_before_it_were_sent(flow: Flow) -> No
     assert flow.store.fetches == fetches
 
 
-def test_a_letter_goes_after_one_that_was_not_sent(flow: Flow) -> None:
+def test_a_message_goes_after_one_that_was_not_sent(flow: Flow) -> None:
     flow.speak("A")
     # Another way than by this flow, as if its webhook were being handled just now.
     flow.store.put("c", '{"type":"text","n":1}', None)
@@ -682,13 +682,13 @@ def test_a_letter_goes_after_one_that_was_not_sent(flow: Flow) -> None:
     assert flow.sent[2:] == [("B", 1), ("B", 2), ("B", 3), ("B", 4)]
 
 
-def test_a_letter_that_was_fetched_before_its_own_webhook_came_to_send_it_goes_once(
+def test_a_message_that_was_fetched_before_its_own_webhook_came_to_send_it_goes_once(
     flow: Flow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flow.speak("A")
     put = flow.store.put
 
-    def put_and_look(customer_id: str, text: str, fingerprint: str | None) -> Kept:
+    def put_and_look(customer_id: str, text: str, fingerprint: str | None) -> PutResult:
         kept = put(customer_id, text, fingerprint)
         flow.flow.deliver_pending(customer_id)
         return kept
@@ -699,7 +699,7 @@ def test_a_letter_that_was_fetched_before_its_own_webhook_came_to_send_it_goes_o
     assert flow.sent == [("A", 1), ("A", 2)]
 
 
-def test_a_letter_that_is_too_much_to_be_on_the_way_now_is_fetched_later(flow: Flow) -> None:
+def test_a_message_that_is_too_much_to_be_on_the_way_now_is_fetched_later(flow: Flow) -> None:
     flow.speak("A")
     large = {"type": "text", "customer_id": "c", "text": ["x" * 3_000_000]}
     for number in (1, 2, 3):
@@ -746,7 +746,7 @@ def test_what_is_acknowledged_is_not_sent_again_before_the_store_is_told(flow: F
     flow.close("B")
     flow.do_what_was_to_be_done_soon()
     assert flow.waiting() == []
-    assert not flow.flow._sessions
+    assert not len(flow.flow._sessions)
 
 
 def test_a_store_that_fails_is_told_later(flow: Flow) -> None:

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -18,7 +18,7 @@ from lchook.core.outcomes import EXPIRED_OUTCOME, UNKNOWN_OUTCOME, Outcome
 from lchook.dms.client import DmsAnswer, DmsError
 from lchook.flows.dms_posts import DmsPosts
 from lchook.flows.to_dms import ToDms
-from lchook.store import Bell, Store, StoreError
+from lchook.store import Store, StoreError, StoreListener
 from lchook.store.redis import RedisStore
 from lchook.store.sqlite import SqliteStore
 from tests.support.redis_server import RedisServer
@@ -27,18 +27,25 @@ from tests.unit.conftest import start_thread
 
 NOT_TAKEN = DmsAnswer(503, None, "")
 REFUSED = DmsAnswer(400, None, "")
+ENDED = DmsError("the test has ended", possibly_delivered=True)
 
 
 class Dms:
     """Stands in for DmsClient: tells what is being posted, and answers when told to."""
 
+    all: ClassVar[list[Dms]] = []
+
     def __init__(self) -> None:
         self.posting: list[tuple[str, int]] = []
         self._answers: dict[str, queue.Queue[DmsAnswer | Exception]] = {}
+        self._has_ended = False
+        self.all.append(self)
 
     def post(self, body: bytes) -> DmsAnswer:
         message = json.loads(body)
         self.posting.append((message["customer_id"], message["message_id"]))
+        if self._has_ended:
+            raise ENDED
         answer = self._queue(message["customer_id"]).get(timeout=10)
         if isinstance(answer, Exception):
             raise answer
@@ -47,12 +54,26 @@ class Dms:
     def answer(self, customer_id: str, answer: DmsAnswer | Exception | None = None) -> None:
         self._queue(customer_id).put(answer or DmsAnswer(200, None, ""))
 
+    def end(self) -> None:
+        """No post waits any more: no thread of a test outlives it."""
+        self._has_ended = True
+        for answers in list(self._answers.values()):
+            answers.put(ENDED)
+
     @property
     def numbers(self) -> list[int]:
         return [number for _, number in self.posting]
 
     def _queue(self, customer_id: str) -> queue.Queue[DmsAnswer | Exception]:
         return self._answers.setdefault(customer_id, queue.Queue())
+
+
+@pytest.fixture(autouse=True)
+def dms_ends() -> Iterator[None]:
+    yield
+    for dms in Dms.all:
+        dms.end()
+    Dms.all.clear()
 
 
 class Clock:
@@ -147,7 +168,7 @@ class Flow:
 
 def memory(**bounds: int) -> SqliteStore:
     store = SqliteStore(None, ttl_seconds=60, size=10, **bounds)
-    store.open(Bell.deaf(), start_thread)
+    store.open(StoreListener.null(), start_thread)
     return store
 
 
@@ -328,7 +349,7 @@ def test_a_graceful_stop_finishes_what_is_posted_and_hands_over_what_waits(tmp_p
             after.dms.answer(customer_id)
         after.wait_for_posts(4)
         assert [number for customer, number in after.dms.posting if customer == "a"] == [2, 3, 4]
-        wait_until(lambda: after.store.backlog().messages == 0, "all of them")
+        wait_until(lambda: after.store.outbox_backlog().messages == 0, "all of them")
     # Their senders are gone, and told when they come back.
     statuses = [json.loads(text) for text in after.store.take_statuses("a")]
     assert [(status["message_id"], status["status"]) for status in statuses] == [(number, "sent") for number in (2, 3, 4)]
@@ -462,7 +483,7 @@ class FailingStore(SqliteStore):
 
     def __init__(self) -> None:
         super().__init__(None, ttl_seconds=60, size=10)
-        self.open(Bell.deaf(), start_thread)
+        self.open(StoreListener.null(), start_thread)
         self.failing: set[str] = set()
         self.does_it_all_the_same = False
 
@@ -574,7 +595,7 @@ def test_customers_whose_calls_stall_hold_up_nobody_else() -> None:
 
 def file(folder: Path) -> SqliteStore:
     store = SqliteStore(folder / "lchook.sqlite3", ttl_seconds=60, size=10)
-    store.open(Bell.deaf(), start_thread)
+    store.open(StoreListener.null(), start_thread)
     return store
 
 
@@ -615,7 +636,7 @@ class Instances:
         self.dms = Dms()
         self._server = server
         self._prefix = prefix
-        self.flows = [Flow(store=create_redis(bell=Bell.deaf()), dms=self.dms) for _ in range(2)]
+        self.flows = [Flow(store=create_redis(listener=StoreListener.null()), dms=self.dms) for _ in range(2)]
 
     def dies(self, flow: Flow) -> None:
         """Of this instance, others see no more sign of life."""

@@ -11,7 +11,7 @@ local function claim(customer, ago, weakly)
   if others and weakly then came = 0 end
   local loser = others and (weakly or came >= at) and owner or me
   if loser ~= me or not others then own(customer, came) end
-  if loser ~= me then ring(loser, 'elsewhere', customer) end
+  if loser ~= me then notify(loser, 'elsewhere', customer) end
   if others then
     redis.call('SADD', p .. 'standby:' .. customer, loser)
     redis.call('EXPIRE', p .. 'standby:' .. customer, 86400)

@@ -9,7 +9,7 @@ end
 -- Who speaks is alive, even if Redis was away for so long that it forgot. Unless these are last words.
 if redis.call('EXISTS', p .. 'alive:' .. me, p .. 'ended:' .. me) == 0 then stay_alive() end
 local function alive(instance) return instance == me or redis.call('EXISTS', p .. 'alive:' .. instance) == 1 end
-local function ring(instance, what, customer) redis.call('PUBLISH', p .. 'bell:' .. instance, what .. ' ' .. customer) end
+local function notify(instance, what, customer) redis.call('PUBLISH', p .. 'bell:' .. instance, what .. ' ' .. customer) end
 local function now()
   local t = redis.call('TIME')
   return t[1] * 1000 + math.floor(t[2] / 1000)
@@ -31,7 +31,7 @@ local function due(customer)
   local owner = owner_of(customer)
   if owner and owner ~= me then
     redis.call('SADD', p .. 'due:' .. owner, customer)
-    ring(owner, 'due', customer)
+    notify(owner, 'due', customer)
   end
   return owner == me
 end

@@ -1,4 +1,4 @@
--- Drop the letters of a customer that came in until then. How many were there?
+-- Drop the messages of a customer that came in until then. How many were there?
 local function drop_until(customer, time)
   local box, dropped = p .. 'box:' .. customer, 0
   while true do

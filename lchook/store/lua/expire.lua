@@ -1,4 +1,4 @@
--- time to live in ms, customers at once → letters dropped, customers looked at
+-- time to live in ms, customers at once → messages dropped, customers looked at
 --! needs common drop_until
 local youngest = now() - tonumber(ARGV[3])
 local customers = redis.call('ZRANGEBYSCORE', p .. 'oldest', '-inf', string.format('%.0f', youngest), 'LIMIT', 0, ARGV[4])

@@ -1,4 +1,4 @@
--- customer, text, fingerprint or '', seconds to remember it, letters a mailbox holds → kept, here, dropped
+-- customer, text, fingerprint or '', seconds to remember it, messages a mailbox holds → kept, here, dropped
 --! needs common
 local customer, text, fingerprint, remember, size = ARGV[3], ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
 if fingerprint ~= '' and not redis.call('SET', p .. 'seen:' .. fingerprint, '', 'NX', 'EX', remember) then
@@ -6,7 +6,7 @@ if fingerprint ~= '' and not redis.call('SET', p .. 'seen:' .. fingerprint, '', 
   return {0, due(customer) and 1 or 0, 0}
 end
 local box, at = p .. 'box:' .. customer, now()
--- A Redis that was emptied must not number letters as it did before: instances remember how far they got.
+-- A Redis that was emptied must not number messages as it did before: instances remember how far they got.
 redis.call('SET', p .. 'number', string.format('%.0f', at * 1000), 'NX')
 redis.call('INCR', p .. 'number')
 redis.call('ZADD', box, redis.call('GET', p .. 'number'), string.format('%.0f', at) .. ':' .. text)

@@ -1,3 +1,3 @@
--- By its own bell the instance hears whether it listens where others ring.
+-- By its own notification the instance sees whether it listens where others notify.
 --! needs common
-stay_alive() ring(me, 'here', '')
+stay_alive() notify(me, 'here', '')

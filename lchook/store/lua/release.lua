@@ -6,7 +6,7 @@ if owner_of(customer) == me then
   for _, instance in ipairs(redis.call('SMEMBERS', p .. 'standby:' .. customer)) do
     if instance ~= me and alive(instance) then
       redis.call('SADD', p .. 'due:' .. instance, customer)
-      ring(instance, 'due', customer)
+      notify(instance, 'due', customer)
     end
   end
   redis.call('DEL', p .. 'standby:' .. customer)
