@@ -16,7 +16,7 @@ from lchook.console.history import History
 from lchook.console.time_series import EVERY_SECONDS, TimeSeries
 from lchook.core import events
 from lchook.logs import Log
-from lchook.store import Backlog, StoreError, Waiting, WaitingCustomer
+from lchook.store import CustomerBacklog, MailboxBacklog, OutboxBacklog, StoreError
 
 log = Log("lchook.console")
 
@@ -34,9 +34,9 @@ _STORE_SHARE = 0.02
 class Waits(Protocol):
     """The store, or several."""
 
-    def waiting(self) -> Waiting: ...
-    def waiting_customers(self, limit: int) -> list[WaitingCustomer]: ...
-    def backlog(self) -> Backlog: ...
+    def mailbox_backlog(self) -> MailboxBacklog: ...
+    def customer_backlogs(self, limit: int) -> list[CustomerBacklog]: ...
+    def outbox_backlog(self) -> OutboxBacklog: ...
 
 
 @dataclass(frozen=True, slots=True)

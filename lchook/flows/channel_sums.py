@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from lchook.flows.to_customer import ToCustomer
 from lchook.flows.to_dms import ToDms
-from lchook.store import Backlog, Store, Waiting, WaitingCustomer
+from lchook.store import CustomerBacklog, MailboxBacklog, OutboxBacklog, Store
 
 
 class Stores:
@@ -25,25 +25,25 @@ class Stores:
         for store in self._each().values():
             store.close()
 
-    def waiting(self) -> Waiting:
-        each = [store.waiting() for store in self._each().values()]
-        return Waiting(
-            sum(one.letters for one in each),
+    def mailbox_backlog(self) -> MailboxBacklog:
+        each = [store.mailbox_backlog() for store in self._each().values()]
+        return MailboxBacklog(
+            sum(one.messages for one in each),
             sum(one.customers for one in each),
             max((one.oldest_seconds for one in each), default=0.0),
         )
 
-    def waiting_customers(self, limit: int) -> list[WaitingCustomer]:
+    def customer_backlogs(self, limit: int) -> list[CustomerBacklog]:
         found = [
-            WaitingCustomer(named(name, one.customer_id), one.letters, one.oldest_seconds)
+            CustomerBacklog(named(name, one.customer_id), one.messages, one.oldest_seconds)
             for name, store in self._each().items()
-            for one in store.waiting_customers(limit)
+            for one in store.customer_backlogs(limit)
         ]
         return sorted(found, key=lambda one: -one.oldest_seconds)[:limit]
 
-    def backlog(self) -> Backlog:
-        each = [store.backlog() for store in self._each().values()]
-        return Backlog(sum(one.messages for one in each), max((one.oldest_seconds for one in each), default=0.0))
+    def outbox_backlog(self) -> OutboxBacklog:
+        each = [store.outbox_backlog() for store in self._each().values()]
+        return OutboxBacklog(sum(one.messages for one in each), max((one.oldest_seconds for one in each), default=0.0))
 
 
 class ToCustomers:
