@@ -114,7 +114,7 @@ def build(
         on_acknowledgement=metrics.acknowledgement_seconds.observe,
         soon=start_task if runtime.is_gevent() else None,
     )
-    posts = DmsPosts(_dms_client(settings, tokens), on_answer=_on_answer(metrics, time_series))
+    posts = DmsPosts(_dms_client(settings, tokens), on_answer=on_answer(metrics, time_series))
     to_dms = ToDms(
         posts,
         store,
@@ -182,25 +182,16 @@ def _store(settings: Settings, folder: Path) -> Store:
     )
 
 
-def _on_answer(metrics: Metrics, time_series: TimeSeries | None) -> Callable[[float], None]:
+def on_answer(metrics: Metrics, time_series: TimeSeries | None) -> Callable[[float], None]:
+    """Who is told the seconds that DMS took."""
     if time_series is None:
         return metrics.dms_seconds.observe
 
     def answered(seconds: float) -> None:
         metrics.dms_seconds.observe(seconds)
-        time_series.dms_answered(seconds)
+        time_series.dms_took(seconds)
 
     return answered
-
-
-def _tokens(settings: Settings) -> Tokens:
-    """Those between LCH and DMS, by these settings."""
-    return Tokens(
-        issuer=settings.jwt_issuer,
-        secret=settings.jwt_secret,
-        previous_secret=settings.jwt_secret_previous,
-        clock=time.time,
-    )
 
 
 def _dms_client(settings: Settings, tokens: Tokens) -> DmsClient:

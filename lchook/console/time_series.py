@@ -55,7 +55,7 @@ class TimeSeries:
         """Where connections, customers and counts come from."""
         self._read = read
 
-    def dms_answered(self, seconds: float) -> None:
+    def dms_took(self, seconds: float) -> None:
         """DMS answered a post in so many seconds."""
         self._answers.append(seconds)
 
