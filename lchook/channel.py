@@ -194,6 +194,16 @@ def on_answer(metrics: Metrics, time_series: TimeSeries | None) -> Callable[[flo
     return answered
 
 
+def _tokens(settings: Settings) -> Tokens:
+    """Those between LCH and DMS."""
+    return Tokens(
+        issuer=settings.jwt_issuer,
+        secret=settings.jwt_secret,
+        previous_secret=settings.jwt_secret_previous,
+        clock=time.time,
+    )
+
+
 def _dms_client(settings: Settings, tokens: Tokens) -> DmsClient:
     """Posts to the DMS of these settings."""
     return DmsClient(
