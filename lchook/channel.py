@@ -60,13 +60,17 @@ class Channel:
     # Of the customers' identity provider, where there is one.
     signing_keys: SigningKeys | None = None
 
-    def apply(self, settings: Settings) -> None:
-        """Go on with these settings, with all that is stored, under way and connected."""
+    def apply(self, settings: Settings, *, with_provider: bool) -> None:
+        """Go on with these settings, with all that is stored, under way and connected.
+
+        :param with_provider: who customers are, they prove in another way.
+        """
         self.settings = settings
         tokens = _tokens(settings)
         self.posts.use(_dms_client(settings, tokens))
         self.webhook.use(tokens)
-        self.use_provider()
+        if with_provider:
+            self.use_provider()
 
     def use_provider(self) -> None:
         """Who customers are, they prove by the settings as they are now."""

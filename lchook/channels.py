@@ -127,10 +127,10 @@ class Channels:
             tasks.start()
 
     def _change(self, channel: Channel, settings: Settings) -> None:
-        before = channel.settings
-        channel.apply(settings)
+        proves_anew = any(getattr(channel.settings, field) != getattr(settings, field) for field in _IDENTITY)
+        channel.apply(settings, with_provider=proves_anew)
         self._origins[settings.connection_name] = Origins(settings.allowed_origins, own=self._own)
-        if any(getattr(before, field) != getattr(settings, field) for field in _IDENTITY):
+        if proves_anew:
             self._close_clients(channel)
 
     def _remove(self, channel: Channel) -> None:
