@@ -54,9 +54,9 @@ class Provider:
             for _ in range(12):
                 if answer.status_code == 200:
                     action = re.search(r'<form[^>]* action="([^"]+)"', answer.text)
-                    assert action, answer.text
-                    prompt = "login" if "password" in answer.text else "consent"
-                    fields = {"prompt": prompt, "login": customer_id, "password": "x"}
+                    prompt = re.search(r'name="prompt" value="(\w+)"', answer.text)
+                    assert action and prompt, answer.text
+                    fields = {"prompt": prompt[1], "login": customer_id, "password": "x"}
                     answer = browser.post(urljoin(answer.url, action[1]), data=fields, allow_redirects=False, timeout=10)
                     continue
                 assert answer.is_redirect, answer.text
