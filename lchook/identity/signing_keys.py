@@ -92,7 +92,12 @@ class SigningKeys:
 
     def _begin(self) -> None:
         self._refresh.begin(self._clock())
-        self._start_task(self._run)
+        try:
+            self._start_task(self._run)
+        except Exception:
+            # As where there is no room for another thread.
+            self._refresh.failed()
+            raise
 
     def _run(self) -> None:
         keys, reason, failed_before = None, "", self._refresh.failures

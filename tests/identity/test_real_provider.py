@@ -55,7 +55,8 @@ class Provider:
                 if answer.status_code == 200:
                     action = re.search(r'<form[^>]* action="([^"]+)"', answer.text)
                     prompt = re.search(r'name="prompt" value="(\w+)"', answer.text)
-                    assert action and prompt, answer.text
+                    assert action, answer.text
+                    assert prompt, answer.text
                     fields = {"prompt": prompt[1], "login": customer_id, "password": "x"}
                     answer = browser.post(urljoin(answer.url, action[1]), data=fields, allow_redirects=False, timeout=10)
                     continue

@@ -230,3 +230,16 @@ def test_without_an_algorithm_of_its_own_an_rsa_key_is_good_for_two_and_no_more(
 def test_a_token_that_names_no_key_is_verified_only_where_there_is_no_choice() -> None:
     assert key_set("one").find(None, "ES256") is not None
     assert key_set("one", "two").find(None, "ES256") is None
+
+
+def test_where_no_task_can_be_started_the_next_try_may_succeed() -> None:
+    def no_room(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    now, tasks = [0.0], [no_room, in_a_thread]
+    keys = SigningKeys(Provider(key_set("one")), lambda *task: tasks.pop(0)(*task), clock=lambda: now[0])
+    with pytest.raises(RuntimeError):
+        keys.tick()
+    now[0] = 10.0
+    keys.tick()
+    wait_until(lambda: keys.counts["succeeded"] == 1, "keys")
