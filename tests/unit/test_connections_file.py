@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
 from config import Settings, SettingsError, load
+from lchook import create_app
+from lchook.core.tokens import Tokens
+from lchook.doctor import examine
 
 SECRETS = {"NORTH": "the secret of north, of more than 32 bytes", "SOUTH": "the secret of south, of more than 32 bytes"}
 NORTH = """
@@ -112,3 +116,18 @@ def test_a_file_that_cannot_be_read_is_said_to_be_so(tmp_path: Path) -> None:
     (tmp_path / "latin").write_bytes(b"x = '\xe9'")
     with pytest.raises(SettingsError, match="not in UTF-8"):
         load({"CONNECTIONS": str(tmp_path / "latin")}, dotenv=None)
+
+
+def test_doctor_and_token_know_each_connection(tmp_path: Path) -> None:
+    text = (NORTH + SOUTH).replace("https://dms.example.com", "http://127.0.0.1:9")
+    settings = read(tmp_path, text, STORE_URL="memory:")
+    checks = {found.check for found in examine(settings, folder=tmp_path, with_probe=False, public_url=None)}
+    assert {"north settings", "south settings", "north connection", "south store", "port"} <= checks
+    commands = create_app(settings).test_cli_runner()
+    headers = commands.invoke(args=["token", "--connection", "south", "--header"]).output.splitlines()
+    assert headers[1] == "connection_id: s"
+    token = headers[0].removeprefix("Authorization: Bearer ")
+    assert Tokens(issuer="s", secret=SECRETS["SOUTH"], clock=time.time).verify(token)
+    assert commands.invoke(args=["token", "--connection", "south", "explain", token]).exit_code == 0
+    assert commands.invoke(args=["token", "explain", token]).exit_code == 1
+    assert "there are north, south" in commands.invoke(args=["token", "--connection", "west"]).output
