@@ -33,10 +33,9 @@ class Provider:
 
     def rotate(self) -> None:
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         self._process.stdin.write("rotate\n")
         self._process.stdin.flush()
-        assert self._process.stdout.readline() == "rotated\n"
+        wait_for_line(self._process, "rotated")
 
     def log_in(self, customer_id: str) -> str:
         """As a browser does it: the forms for name and consent, the code, the token. Returns the ID token."""
@@ -76,6 +75,12 @@ class Provider:
             return str(browser.post(self.metadata["token_endpoint"], data=grant, timeout=10).json()["id_token"])
 
 
+def wait_for_line(process: subprocess.Popen[str], wanted: str) -> None:
+    """The provider says other things, too."""
+    assert process.stdout is not None
+    assert any(line == f"{wanted}\n" for line in process.stdout), f"the provider ended without {wanted!r}"
+
+
 @contextmanager
 def running_provider() -> Iterator[Provider]:
     node = needs("node")
@@ -90,8 +95,7 @@ def running_provider() -> Iterator[Provider]:
         text=True,
     )
     try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
+        wait_for_line(process, "ready")
         yield Provider(process, f"http://127.0.0.1:{port}")
     finally:
         process.kill()
