@@ -89,6 +89,8 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self._socket.close()
+        # After an end that the server began, `close` leaves the socket open.
+        self._socket.shutdown()
 
 
 def test_messages_go_both_ways_and_heartbeats_with_them(hook: Hook, certificate: Path, customer: str) -> None:

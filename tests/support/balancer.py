@@ -40,6 +40,7 @@ class Balancer:
         self._lock = threading.Lock()
         self._pairs: set[_Pair] = set()
         self._closing = False
+        self._dead = False
         self._accepting = threading.Thread(target=self._accept, name="balancer accepts", daemon=True)
         self._forwarding = threading.Thread(target=self._forward, name="balancer forwards", daemon=True)
 
@@ -66,6 +67,12 @@ class Balancer:
             pair.frozen = True
             self._forget(pair)
         return len(chosen)
+
+    def die(self) -> None:
+        """All connections go dead, and those that clients begin from now on are dead."""
+        with self._lock:
+            self._dead = True
+        self.freeze(1.0)
 
     def stop(self) -> None:
         self._closing = True
@@ -114,6 +121,9 @@ class Balancer:
             pair = _Pair(client, server)
             with self._lock:
                 self._pairs.add(pair)
+                if self._dead:
+                    pair.frozen = True
+                    return
                 self._selector.register(client, selectors.EVENT_READ, pair)
                 self._selector.register(server, selectors.EVENT_READ, pair)
             return
