@@ -12,8 +12,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from config import Settings
+from lchook.channel_sums import Stores, ToCustomers, ToDmss
 from lchook.core import events
-from lchook.flows.channel_sums import Stores, ToCustomers, ToDmss
 from lchook.logs import Log
 from lchook.periodic_tasks import PeriodicTasks
 from lchook.scope import Scope

@@ -39,8 +39,8 @@ from lchook.web.metrics import Metrics
 from lchook.web.origins import Origins
 
 if TYPE_CHECKING:
+    from lchook.channel_sums import Stores, ToCustomers, ToDmss
     from lchook.channels import Channels
-    from lchook.flows.channel_sums import Stores, ToCustomers, ToDmss
     from lchook.web.channel_metrics import ChannelMetrics
     from lchook.web.channel_router import ChatRouter, WebhookRouter
 
