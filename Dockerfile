@@ -9,6 +9,7 @@ COPY --from=build /venv /venv
 WORKDIR /app
 COPY config.py gunicorn.conf.py wsgi.py ./
 COPY lchook lchook
+COPY client client
 # OpenShift and others start containers as a user of their own choice, whom the image does not know, in group 0. All may read
 # what is there, whatever the umask of the copy was; group 0 may write in the one folder that is written to.
 RUN useradd --system --uid 10001 --gid 0 --no-create-home --shell /usr/sbin/nologin lch \

@@ -81,6 +81,12 @@ class Settings:
     mailbox_ttl_seconds: float = 86_400.0
     # Messages that wait for one customer; the oldest go first. An agent writes dozens, not hundreds, to somebody away.
     mailbox_size: int = 500
+    # How long what both sides say is kept, for the customer's other tabs and devices, and for after a reload. 0: not at all.
+    conversation_ttl_seconds: float = 0.0
+    # Entries of one customer's conversation; the oldest go first.
+    conversation_size: int = 500
+    # Whether a client that only says whose it is may read a conversation. For demonstrations.
+    conversation_unproven: Literal["off", "on"] = "off"
     # The heartbeat of Socket.IO connections, its own defaults: a dead one is noticed after both together.
     ping_interval_seconds: float = 25.0
     ping_timeout_seconds: float = 20.0
@@ -430,6 +436,7 @@ _FIELDS = {
     "CONNECT_TIMEOUT": "connect_timeout_seconds",
     "OUTBOX_TTL": "outbox_ttl_seconds",
     "MAILBOX_TTL": "mailbox_ttl_seconds",
+    "CONVERSATION_TTL": "conversation_ttl_seconds",
     "PING_INTERVAL": "ping_interval_seconds",
     "PING_TIMEOUT": "ping_timeout_seconds",
 }
@@ -459,6 +466,9 @@ _VARIABLES: tuple[tuple[str, Callable[[str], Any], str], ...] = (
     ("STORE_URL", _store_url, "memory:, sqlite:, sqlite:///path or redis://host:port/0"),
     ("MAILBOX_TTL", _seconds(1, 31_536_000), "seconds, 1 to 31536000 (a year)"),
     ("MAILBOX_SIZE", _whole(1, 100_000), "a number of messages, 1 to 100000"),
+    ("CONVERSATION_TTL", _seconds(0, 31_536_000), "seconds, 0 (off) to 31536000 (a year)"),
+    ("CONVERSATION_SIZE", _whole(1, 10_000), "a number of messages, 1 to 10000"),
+    ("CONVERSATION_UNPROVEN", _one_of("off", "on"), "off or on"),
     ("PING_INTERVAL", _seconds(0.5, 300), "seconds, 0.5 to 300"),
     ("PING_TIMEOUT", _seconds(0.5, 300), "seconds, 0.5 to 300"),
     ("MAX_MESSAGE_BYTES", _whole(1_000, 100_000_000), "bytes, 1000 to 100000000"),

@@ -21,7 +21,7 @@ from lchook.core import addresses, events
 from lchook.logs import Log, set_up_logs
 from lchook.scope import Scope
 from lchook.transport.startup_checks import check_server, serves_by_flask
-from lchook.web import health, http_errors, webhook
+from lchook.web import client_files, health, http_errors, webhook
 
 log = Log(__name__)
 
@@ -49,6 +49,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
             store=parts.store, draining=parts.draining, metrics=parts.metrics, metrics_token=settings.metrics_token
         )
     )
+    app.register_blueprint(client_files.create_blueprint())
     if settings.console_token:
         console.init_app(app, parts)
     http_errors.register(app, parts.metrics)
@@ -82,6 +83,8 @@ def _warn(settings: config.Settings) -> None:
         log.warning(events.WEBHOOK_AUTH_OFF)
     if settings.outbox_ttl_is_retry_budget:
         log.warning(events.RETRY_BUDGET_READ, seconds=settings.outbox_ttl_seconds)
+    if settings.conversation_ttl_seconds and settings.conversation_unproven == "on" and os.environ.get("LCH_SANDBOX") != "1":
+        log.warning(events.CONVERSATION_UNPROVEN)
     if len(settings.jwt_secret.encode()) < _SOUND_SECRET_BYTES:
         log.warning(events.SECRET_SHORT, bytes=_SOUND_SECRET_BYTES)
     if not settings.customers_need_tokens and settings.allowed_origins == "*":

@@ -21,9 +21,10 @@ Usage: lch COMMAND [OPTIONS]
   demo     start LCH with a sandbox DMS and a chat page, with nothing set up (PORT, default 5600)
   doctor   check settings, DMS, clock, store and webhook, and say what to do
   token    print a token such as LCH sends; `token explain` says what is wrong with one
+  forget   remove all that is kept of a customer
   sandbox  a DMS to develop against, and a chat page, beside an LCH that runs on its own
 
-Settings come from the environment, and from a file .env. `lch COMMAND --help` says more of doctor, token and sandbox."""
+Settings come from the environment, and from a file .env. `lch COMMAND --help` says more of each but serve and demo."""
 
 
 def main() -> None:

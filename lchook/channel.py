@@ -5,28 +5,23 @@ Knows nothing of who picks it, nor of other channels.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from config import Settings
+from lchook import channel_parts
 from lchook.console.time_series import TimeSeries
-from lchook.core.authentication import Authenticator, Verifier
 from lchook.core.rate_limiter import RateLimiter
-from lchook.core.tokens import CustomerTokens, Tokens
-from lchook.dms.client import DmsClient
+from lchook.flows.conversations import Conversations
 from lchook.flows.dms_posts import DmsPosts
 from lchook.flows.to_customer import ToCustomer
 from lchook.flows.to_dms import ToDms
 from lchook.periodic_tasks import PeriodicTasks
 from lchook.scope import NO_SCOPE, Scope
 from lchook.store import Store, StoreListener
-from lchook.store.from_url import store_from_url
-from lchook.store.group_commit import in_a_thread
 from lchook.transport import runtime
 from lchook.transport.connections import Connections
 from lchook.transport.server import Server
@@ -53,6 +48,8 @@ class Channel:
     periodic_tasks: PeriodicTasks
     store: Store
     to_customer: ToCustomer
+    # Where they are kept.
+    conversations: Conversations | None
     posts: DmsPosts
     to_dms: ToDms
     chat: Chat
@@ -66,8 +63,8 @@ class Channel:
         :param with_provider: who customers are, they prove in another way.
         """
         self.settings = settings
-        tokens = _tokens(settings)
-        self.posts.use(_dms_client(settings, tokens))
+        tokens = channel_parts.tokens(settings)
+        self.posts.use(channel_parts.dms_client(settings, tokens))
         self.webhook.use(tokens)
         if with_provider:
             self.use_provider()
@@ -76,11 +73,11 @@ class Channel:
         """Who customers are, they prove by the settings as they are now."""
         if self.signing_keys is not None:
             self.periodic_tasks.remove(self.signing_keys.tick)
-        self.signing_keys = _signing_keys(self.settings, self.scope.starter(runtime.start_task))
+        self.signing_keys = channel_parts.signing_keys(self.settings, self.scope.starter(runtime.start_task))
         if self.signing_keys is not None:
             self.periodic_tasks.add(self.signing_keys.tick)
             _publish_keys(self)
-        self.chat.use(_authenticator(self.settings, self.signing_keys))
+        self.chat.use(channel_parts.authenticator(self.settings, self.signing_keys))
 
     def end(self) -> None:
         """It is there no more: what is being posted is finished first."""
@@ -108,17 +105,20 @@ def build(
     """
     connections = Connections(server, bound=scope.bound if scope is not NO_SCOPE else None)
     start_task = scope.starter(runtime.start_task)
-    tokens = _tokens(settings)
-    store = _store(settings, folder)
+    tokens = channel_parts.tokens(settings)
+    store = channel_parts.store(settings, folder)
+    soon = start_task if runtime.is_gevent() else None
+    conversations = channel_parts.conversations(settings, store, connections, soon)
     to_customer = ToCustomer(
         store,
         connections,
+        conversations=conversations,
         ack_timeout_seconds=settings.ack_timeout_seconds,
         heartbeat_seconds=settings.ping_interval_seconds + settings.ping_timeout_seconds,
         on_acknowledgement=metrics.acknowledgement_seconds.observe,
-        soon=start_task if runtime.is_gevent() else None,
+        soon=soon,
     )
-    posts = DmsPosts(_dms_client(settings, tokens), on_answer=on_answer(metrics, time_series))
+    posts = DmsPosts(channel_parts.dms_client(settings, tokens), on_answer=channel_parts.on_answer(metrics, time_series))
     to_dms = ToDms(
         posts,
         store,
@@ -129,7 +129,7 @@ def build(
         store_patience_seconds=min(_STORE_PATIENCE_SECONDS, settings.outbox_ttl_seconds),
     )
     chat = Chat(
-        authenticator=_authenticator(settings, None),
+        authenticator=channel_parts.authenticator(settings, None),
         to_dms=to_dms,
         to_customer=to_customer,
         periodic_tasks=periodic_tasks,
@@ -138,12 +138,15 @@ def build(
         forward_fields=settings.forward_fields,
         connections=connections,
         metrics=metrics,
+        conversations=conversations,
+        conversation_unproven=settings.conversation_unproven == "on",
     )
     take_posts = webhook.Webhook(settings, tokens, to_customer, periodic_tasks, metrics)
     for tasks in (
         (chat.tick,),
         # These wait for the store, maybe for seconds.
         (to_customer.tick,),
+        *(((conversations.tick,),) if conversations is not None else ()),
         (to_dms.tick,),
         (to_dms.sweep,),
     ):
@@ -154,6 +157,10 @@ def build(
         now=lambda customer_id, text: to_customer.send_transient(customer_id, json.loads(text)),
         reconnected=to_customer.reconnected,
     )
+    if conversations is not None:
+        listener = replace(
+            listener, news=conversations.news, reconnected=channel_parts.both(listener.reconnected, conversations)
+        )
     scope.bound(store.open)(scope.listener(listener), scope.starter(runtime.start_service))
     channel = Channel(
         settings,
@@ -162,100 +169,17 @@ def build(
         periodic_tasks,
         store,
         to_customer,
+        conversations,
         posts,
         to_dms,
         chat,
         take_posts,
     )
     _publish(channel)
+    if conversations is not None:
+        _publish_conversations(metrics, conversations)
     channel.use_provider()
     return channel
-
-
-def _store(settings: Settings, folder: Path) -> Store:
-    return store_from_url(
-        settings.store_url,
-        folder=folder,
-        namespace=settings.namespace,
-        ttl_seconds=settings.mailbox_ttl_seconds,
-        size=settings.mailbox_size,
-        aside=runtime.native_thread() or in_a_thread,
-        checkpoint_aside=runtime.native_thread() or in_a_thread,
-        max_queue_length=settings.max_queue_length,
-        outbox_size=settings.outbox_size,
-    )
-
-
-def on_answer(metrics: Metrics, time_series: TimeSeries | None) -> Callable[[float], None]:
-    """Who is told the seconds that DMS took."""
-    if time_series is None:
-        return metrics.dms_seconds.observe
-
-    def answered(seconds: float) -> None:
-        metrics.dms_seconds.observe(seconds)
-        time_series.dms_took(seconds)
-
-    return answered
-
-
-def _tokens(settings: Settings) -> Tokens:
-    """Those between LCH and DMS."""
-    return Tokens(
-        issuer=settings.jwt_issuer,
-        secret=settings.jwt_secret,
-        previous_secret=settings.jwt_secret_previous,
-        clock=time.time,
-    )
-
-
-def _dms_client(settings: Settings, tokens: Tokens) -> DmsClient:
-    """Posts to the DMS of these settings."""
-    return DmsClient(
-        url=settings.dms_url,
-        tokens=tokens,
-        token_ttl_seconds=settings.jwt_ttl_seconds,
-        connect_timeout_seconds=settings.dms_connect_timeout_seconds,
-        read_timeout_seconds=settings.dms_read_timeout_seconds,
-    )
-
-
-def _signing_keys(settings: Settings, start_task: Callable[..., object]) -> SigningKeys | None:
-    """The keys of the identity provider, where there is one."""
-    if not settings.customer_token_jwks_url:
-        return None
-    # Its HTTP client and its rules are loaded only where they are used.
-    from lchook.identity.key_fetch import KeyFetch
-    from lchook.identity.signing_keys import SigningKeys
-
-    return SigningKeys(KeyFetch(settings.customer_token_jwks_url), start_task)
-
-
-def _authenticator(settings: Settings, signing_keys: SigningKeys | None) -> Authenticator:
-    """Who may speak, and as whom, by these settings."""
-    backends = None
-    if settings.customer_token_secret:
-        backends = CustomerTokens(
-            secret=settings.customer_token_secret,
-            previous_secret=settings.customer_token_secret_previous,
-            clock=time.time,
-        )
-    tokens = backends if signing_keys is None else _with_provider(settings, signing_keys, backends)
-    # All instances know this secret, and no client does.
-    key = hashlib.sha256(b"ids of unnamed customers\n" + settings.jwt_secret.encode()).digest()
-    return Authenticator(tokens=tokens, anonymous=settings.anonymous_customers, key=key)
-
-
-def _with_provider(settings: Settings, signing_keys: SigningKeys, backends: CustomerTokens | None) -> Verifier:
-    from lchook.core.provider_tokens import EitherTokens, ProviderTokens
-
-    providers = ProviderTokens(
-        signing_keys,
-        issuer=settings.customer_token_issuer,
-        audience=settings.customer_token_audience,
-        claim=settings.customer_token_claim,
-        clock=time.time,
-    )
-    return providers if backends is None else EitherTokens(backends, providers)
 
 
 def _publish(channel: Channel) -> None:
@@ -271,6 +195,13 @@ def _publish(channel: Channel) -> None:
     metrics.add_counts(
         "lch_dms_retries", "Further tries to post to DMS", "reason", lambda: {"not_taken": to_dms.counts["tried_again"]}
     )
+
+
+def _publish_conversations(metrics: Metrics, conversations: Conversations) -> None:
+    metrics.add_gauge(
+        "lch_conversation_followers", "Connections that follow their customer's conversation", conversations.followers
+    )
+    metrics.add_counts("lch_conversation_events", "What happened to conversations", "event", lambda: conversations.counts)
 
 
 def _publish_keys(channel: Channel) -> None:

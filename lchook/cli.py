@@ -1,4 +1,4 @@
-"""The commands of `flask --app wsgi …` besides flask's own: doctor, token, sandbox. They only read options and print."""
+"""The commands of `flask --app wsgi …` besides flask's own: doctor, token, forget, sandbox. They read options and print."""
 
 from __future__ import annotations
 
@@ -12,10 +12,15 @@ import click
 from flask import Flask
 
 from config import Settings
+from lchook.core import events
 from lchook.core.tokens import MAX_AGE_SECONDS, CustomerTokens, Tokens
 from lchook.doctor import examine
 from lchook.doctor.findings import Finding, as_json, has_problems, shown
 from lchook.doctor.token import explain
+from lchook.logs import Log
+from lchook.store import StoreError
+
+log = Log(__name__)
 
 _CUSTOMER_TTL_SECONDS = 3600
 
@@ -24,6 +29,7 @@ def register(app: Flask, settings: Settings) -> None:
     """Add the commands to the application."""
     app.cli.add_command(_doctor(settings, Path(app.instance_path)))
     app.cli.add_command(_token(settings))
+    app.cli.add_command(_forget(app, settings))
 
     @app.cli.command("sandbox")
     @click.option("--port", default=5601, show_default=True, help="Where the chat page is served.")
@@ -122,6 +128,42 @@ def _token(all_settings: Settings) -> click.Group:
 
     token.add_command(explain_token)
     return token
+
+
+def _forget(app: Flask, settings: Settings) -> click.Command:
+    @click.command("forget")
+    @click.argument("customer", metavar="CUSTOMER")
+    @click.option("--connection", metavar="NAME", help="Of several connections to Pega, which: ids may be equal.")
+    def forget(customer: str, connection: str | None) -> None:
+        """Remove all that is kept of a customer: waiting messages both ways, what became of them, the conversation.
+
+        CUSTOMER is the customer_id; of somebody without a name the anon-… of the log and of payloads. What Pega has stays.
+        The exit status is 0 where nothing of them is left, 1 where the store fails.
+        """
+        if settings.store_url.startswith("memory:"):
+            raise click.ClickException(
+                "STORE_URL=memory: keeps everything in LCH's own process, and forgets it when that ends"
+            )
+        if not customer:
+            raise click.UsageError("CUSTOMER is empty: those without a name have ids that begin with anon-")
+        if connection is None and settings.connections:
+            raise click.UsageError("--connection is missing: customers of several connections may have equal ids")
+        name = _of_connection(settings, connection).connection_name
+        parts = app.extensions["lch"]
+        store = parts.channels.channels()[name].store if parts.channels is not None else parts.store
+        try:
+            forgotten = store.forget(customer)
+        except StoreError as error:
+            raise click.ClickException(f"not everything was removed, try again: {error}") from error
+        finally:
+            store.close()
+        log.info(events.CUSTOMER_FORGOTTEN, customer=customer)
+        click.echo(
+            f"Removed of {customer}: {forgotten.mailbox} waiting messages, {forgotten.outbox} on their way to DMS,"
+            f" {forgotten.outcomes + forgotten.statuses} outcomes, {forgotten.entries} entries of the conversation."
+        )
+
+    return forget
 
 
 def _print(finding: Finding) -> None:

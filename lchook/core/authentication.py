@@ -42,6 +42,8 @@ class Identity:
     expires_at: float | None = None
     # Whether the next connection of the same visitor has the same `anonymous_id`.
     anonymous_id_lasts: bool = True
+    # `customer_id` follows from a session that the client keeps to itself.
+    by_session: bool = False
     # What goes to DMS with each text, whatever the client says under the same names.
     facts: Mapping[str, Any] = field(default_factory=dict)
 
@@ -103,10 +105,12 @@ class Authenticator:
         known_address = address if this_machine or is_public(address) else None
         anonymous_id = self._anonymous_id(session if has_session else None, known_address, browser)
         customer_id = customer_key(fields.get("customer_id"))
+        by_session = customer_id == "" and has_session and self._anonymous == "isolate"
         if customer_id == "":
             # Only a session tells one anonymous customer from another for sure: without one there is nothing to resume.
-            customer_id = anonymous_id if has_session and self._anonymous == "isolate" else None
-        return Identity(customer_id, anonymous_id, anonymous_id_lasts=has_session or known_address is not None)
+            customer_id = anonymous_id if by_session else None
+        lasts = has_session or known_address is not None
+        return Identity(customer_id, anonymous_id, anonymous_id_lasts=lasts, by_session=by_session)
 
     def _anonymous_id(self, session: str | None, address: str | None, browser: str) -> str | None:
         if self._anonymous == "reject":

@@ -155,6 +155,18 @@ CONNECTIONS_EXHAUSTED = LogEvent(
     "connections",
 )
 
+# Conversations
+
+CONVERSATION_FOLLOWED = LogEvent("conversation_followed", "follows the conversation", "connections")
+CONVERSATION_REFUSED = LogEvent("conversation_refused", "may not follow the conversation", "connections")
+CONVERSATION_NOT_READ = LogEvent("conversation_not_read", "the conversation cannot be read now", "to_customer", "held")
+CONVERSATION_UNPROVEN = LogEvent(
+    "conversation_unproven",
+    "CONVERSATION_UNPROVEN=on: anybody who knows a customer's id reads what was said. For demonstrations only.",
+    "other",
+)
+CUSTOMER_FORGOTTEN = LogEvent("customer_forgotten", "all that was kept of a customer is removed", "other")
+
 # The console
 
 CONSOLE_REFUSED = LogEvent("console_refused", "a console was refused: wrong token", "other")

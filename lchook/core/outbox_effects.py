@@ -27,6 +27,8 @@ class Submission:
     sender: Any = None
     came_at: float = 0.0
     is_delayed: bool = False
+    # The customer is reached on the connection that it came on from now on. Not where that follows the conversation.
+    claims: bool = True
 
 
 class Queued(NamedTuple):

@@ -68,7 +68,7 @@ class Session:
     # Connections
 
     def spoke(self, connection: str, now: float, *, is_older: bool = False, claim: bool = False) -> list[Effect]:
-        """The customer speaks on this connection. The store hears of it with what they say; then `deliver_pending`.
+        """The customer speaks on this connection. The store hears of it with what they say; then `calls.heard`.
 
         :param is_older: it opened before the current one.
         :param claim: the store does not hear of it with what they say, as of a typing indicator.
@@ -78,6 +78,7 @@ class Session:
         self.calls.claim_wanted |= claim and self.connection != connection
         is_new = self.connection != connection
         self.receivers.speaks(connection, now, is_older=is_new and is_older)
+        self.calls.moved |= is_new
         return self._ask_others() if is_new else []
 
     def resumed(self, connection: str, now: float, *, spoke_at: float | None = None, is_older: bool = False) -> list[Effect]:
@@ -124,10 +125,8 @@ class Session:
 
         :param was_dead: it was dead for some time.
         """
-        effects: list[Effect] = []
         lost = self.inflight.take_back(connection)
-        if lost:
-            effects.append(TakenBack(lost))
+        effects: list[Effect] = [TakenBack(lost)] if lost else []
         if self._robbed == connection:
             self._robbed = None
         was_current = self.connection == connection

@@ -32,6 +32,8 @@ class SessionCalls:
     claim_wanted: bool = False
     fetch_wanted: bool = False
     release_wanted: bool = False
+    # The customer came to a connection by speaking there, and the store has not been asked for messages since.
+    moved: bool = False
 
     @property
     def may_skip_fetch(self) -> bool:
@@ -41,6 +43,12 @@ class SessionCalls:
     def attached(self, at: float) -> None:
         self.attachments += 1
         self.attached_at = at
+
+    def heard(self) -> list[Effect]:
+        """The store has heard that the customer speaks here. What came meanwhile waits, where they were not here before."""
+        self.fetch_wanted |= self.moved
+        self.moved = False
+        return self.next()
 
     def want_all(self) -> None:
         """The store may not know that the customer is here, if they are; and messages may wait."""

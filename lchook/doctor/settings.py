@@ -36,10 +36,28 @@ def examine_settings(settings: Settings) -> Iterator[Finding]:
             "WEBHOOK_AUTH is off: anybody who knows the webhook's address can speak to customers in the agents' name",
             "Take WEBHOOK_AUTH away; if DMS's webhooks then get 401, look at one's token with `token explain`.",
         )
+    yield from _who_may_read(settings)
     yield _who_may_connect(settings)
     yield _who_is_believed(settings)
     if not settings.customers_need_tokens and settings.anonymous_customers == "isolate":
         yield _who_is_known_again(settings)
+
+
+def _who_may_read(settings: Settings) -> Iterator[Finding]:
+    if not settings.conversation_ttl_seconds:
+        return
+    days = settings.conversation_ttl_seconds / 86_400
+    if settings.conversation_unproven == "on":
+        yield Finding(
+            "settings",
+            "problem",
+            "CONVERSATION_UNPROVEN is on: anybody who knows a customer's id reads what was said",
+            "Take CONVERSATION_UNPROVEN away, and give customers tokens: docs/identity.md.",
+        )
+    else:
+        yield Finding(
+            "settings", "ok", f"conversations are kept for {days:g} days, and shown to those who prove whose they are"
+        )
 
 
 def without_secrets(url: str) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 
 from lchook.core import events
 from lchook.core.delivery import Claim, Fetch, Message, Release, Removal
+from lchook.core.messages import MessageToCustomer
 from lchook.core.session import FETCH_LIMIT, Session
 from lchook.flows.sessions import Step
 from lchook.logs import Log
@@ -70,6 +72,13 @@ class MailboxCalls:
         if count:
             self._counts["dropped_session_ended"] += count
             log.info(events.SESSION_ENDED, customer=customer_id, messages=count)
+
+    def pass_on(self, message: MessageToCustomer, *, to_followers: bool) -> None:
+        """Tell other instances a message that is not kept."""
+        try:
+            self._store.pass_on(message.customer_id, json.dumps(message.payload), to_followers=to_followers)
+        except StoreError as error:
+            log.warning(events.TRANSIENT_LOST, customer=message.customer_id, type=message.type, reason=error)
 
     def expire(self) -> None:
         """Drop what nobody has fetched in time."""

@@ -33,6 +33,11 @@ class Sessions:
     def get(self, customer_id: str) -> Session | None:
         return self._sessions.get(customer_id)
 
+    def connection(self, customer_id: str) -> str | None:
+        """Where the customer is reached, if they are here."""
+        session = self._sessions.get(customer_id)
+        return session.connection if session is not None else None
+
     def all(self) -> list[Session]:
         return list(self._sessions.values())
 

@@ -1,13 +1,11 @@
 """The flow to customers: a webhook's message is kept in the customer's mailbox until their browser has it.
 
 What is to be done is decided by `core/session.py`, one for each customer who is here. This performs it: calls to the store,
-sends, questions to connections. The effects of one customer are performed one after the other, by whoever brought the
-input, and none of them under the lock. Knows nothing of HTTP, and of Socket.IO only its port, `Connections`.
+sends, questions to connections. Knows nothing of HTTP, and of Socket.IO only its port, `Connections`.
 """
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections import Counter
@@ -33,12 +31,13 @@ from lchook.core.delivery import (
 )
 from lchook.core.messages import MessageToCustomer
 from lchook.core.session import Session
+from lchook.flows.conversations import Conversations
 from lchook.flows.deliveries import Connections, Deliveries
 from lchook.flows.mailbox_calls import MailboxCalls
 from lchook.flows.removals import Removals
 from lchook.flows.sessions import Sessions, Step
 from lchook.logs import Log
-from lchook.store import Store, StoreError
+from lchook.store import Store
 
 log = Log(__name__)
 
@@ -61,6 +60,7 @@ class ToCustomer:
         ack_timeout_seconds: float,
         heartbeat_seconds: float,
         on_acknowledgement: Callable[[float], None] = lambda _: None,
+        conversations: Conversations | None = None,
         soon: Callable[[Callable[[], None]], object] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -71,6 +71,7 @@ class ToCustomer:
         """
         self._store = store
         self._connections = connections
+        self._conversations = conversations
         self._clock = clock
         # What happened, for those who run it.
         self.counts: Counter[str] = Counter()
@@ -95,7 +96,7 @@ class ToCustomer:
     # Connections
 
     def spoke(self, customer_id: str, connection: str, *, claim: bool = False) -> None:
-        """The customer speaks on this connection: they are reached on it from now on. `deliver_pending` sends what waits.
+        """The customer speaks on this connection: they are reached on it from now on. `heard` sends what waits.
 
         :param claim: the store does not hear of it with what they say, as of a typing indicator.
         """
@@ -118,6 +119,10 @@ class ToCustomer:
             return session.resumed(connection, now, spoke_at=spoke_at, is_older=self._is_older(session, connection))
 
         self._attach(customer_id, connection, step)
+
+    def heard(self, customer_id: str) -> None:
+        """The store has heard that the customer speaks: send what waits for them, if they came from elsewhere."""
+        self._sessions.input(customer_id, lambda session: session.calls.heard())
 
     def deliver_pending(self, customer_id: str) -> None:
         """Send what waits for the customer, if they are here."""
@@ -168,29 +173,29 @@ class ToCustomer:
             log.warning(events.MAILBOX_FULL, customer=customer_id, messages=kept.dropped)
         session = self._sessions.get(customer_id)
         if session is None or (session.connection is None and not kept.here):
-            if kept.here:
-                log.info(events.WAITS_FOR_CUSTOMER, customer=customer_id, message=name)
-            else:
-                log.info(events.WAITS_ELSEWHERE, customer=customer_id, message=name)
+            if self._conversations is None or customer_id not in self._conversations:
+                log.info(
+                    events.WAITS_FOR_CUSTOMER if kept.here else events.WAITS_ELSEWHERE, customer=customer_id, message=name
+                )
             return
         stored = Message(kept.number, text, message.payload)
         self._sessions.input(customer_id, lambda session: session.stored(stored, kept.before))
 
     def send_transient(self, customer_id: str, payload: dict[str, Any]) -> bool:
-        """Send a payload that is not stored, if the customer is here; tells whether they are."""
-        session = self._sessions.get(customer_id)
-        connection = session.connection if session is not None else None
-        if connection is None:
+        """Send a payload that is not stored, if the customer is here; tells whether they are, followers aside."""
+        text = compact_json(payload)
+        if self._conversations is not None:
+            self._conversations.send_transient(customer_id, text)
+        if (connection := self._sessions.connection(customer_id)) is None:
             return False
-        text = json.dumps(payload, separators=(",", ":"))
         self._deliveries.send(Delivery(customer_id, 0, connection), Message(0, text, payload))
         return True
 
     def send_status(self, customer_id: str, payload: dict[str, Any]) -> bool:
         """Send a `messageStatus`, if the customer is here; tells whether they are. Nobody acknowledges it."""
-        session = self._sessions.get(customer_id)
-        connection = session.connection if session is not None else None
-        if connection is None:
+        if self._conversations is not None and payload["status"] == "delayed":
+            self._conversations.send_status(customer_id, payload)
+        if (connection := self._sessions.connection(customer_id)) is None:
             return False
         self._connections.send_event(connection, "messageStatus", payload)
         return True
@@ -292,8 +297,6 @@ class ToCustomer:
         return None
 
     def _deliver_transient(self, message: MessageToCustomer) -> None:
-        if not self.send_transient(message.customer_id, message.payload):
-            try:
-                self._store.pass_on(message.customer_id, json.dumps(message.payload))
-            except StoreError as error:
-                log.warning(events.TRANSIENT_LOST, customer=message.customer_id, type=message.type, reason=error)
+        is_here = self.send_transient(message.customer_id, message.payload)
+        if not is_here or self._conversations is not None:
+            self._calls.pass_on(message, to_followers=is_here)

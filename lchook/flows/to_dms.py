@@ -125,8 +125,11 @@ class ToDms:
             Delayed: self._statuses.delayed,
         }
 
-    def submit(self, message: MessageToDms, done: Done) -> None:
-        """Take a message; `done` is called once with the outcome, from anywhere. Waits for the store, not for DMS."""
+    def submit(self, message: MessageToDms, done: Done, *, claims: bool = True) -> None:
+        """Take a message; `done` is called once with the outcome, from anywhere. Waits for the store, not for DMS.
+
+        :param claims: the customer is reached on the connection that it came on from now on.
+        """
         if self._stopping and (message.type == TYPING or not self._store.outlives_process):
             done(Outcome("rejected", error="this instance is stopping: connect again and repeat the message"))
             return
@@ -142,7 +145,7 @@ class ToDms:
             )
         ticket = str(next(self._tickets))
         key = message.key or f"{self._name} {ticket}"
-        submission = Submission(key, ticket, message.message_id, message.body.decode(), message.type, done)
+        submission = Submission(key, ticket, message.message_id, message.body.decode(), message.type, done, claims=claims)
         now = self._clock()
         self._typing.message_comes(message.customer_id)
         self._input(message.customer_id, lambda outbox: outbox.submit(submission, now), create=True)

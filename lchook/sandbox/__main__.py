@@ -29,6 +29,8 @@ def main() -> None:
         WEBHOOK_AUTH="required",
         STORE_URL="memory:",
         CONSOLE_TOKEN=console_token,
+        CONVERSATION_TTL="86400",
+        CONVERSATION_UNPROVEN="on",
         LCH_SANDBOX="1",
     )
     for name in ("FLASK_RUN_FROM_CLI", "GUNICORN_CMD_ARGS", "ALLOWED_ORIGIN"):

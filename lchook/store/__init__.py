@@ -11,8 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Literal, NamedTuple, Protocol
 
+from lchook.core.conversation import Entries
 from lchook.core.delivery import Removal
 from lchook.core.outbox_effects import Queued, Stored, Submission
 from lchook.core.outcomes import Outcome
@@ -24,6 +26,13 @@ REMEMBER_SECONDS = 600
 REMEMBER_SENT_SECONDS = 86_400
 # For so long what became of a message waits for the customer's next connection.
 KEEP_STATUS_SECONDS = 600
+
+
+# Of a conversation so much is read at once: entries, and about so many characters of them.
+PAGE_ENTRIES = 100
+PAGE_CHARACTERS = 500_000
+# An instance with followers of a customer is told of their conversation for so long after it read it.
+FOLLOW_SECONDS = 3600
 
 
 class StoreError(Exception):
@@ -122,11 +131,27 @@ class StoreListener:
     elsewhere: Callable[[str], None]  # the customer has moved to another instance
     now: Callable[[str, str], object]  # a payload that is not kept, to be sent if the customer is here
     reconnected: Callable[[], None]  # the store was away and may have forgotten who has whom
+    news: Callable[[str], None] = lambda _: None  # the customer's conversation may have grown, here or elsewhere
 
     @staticmethod
     def null() -> StoreListener:
         """One that hears nothing, for a store that is not open yet."""
         return StoreListener(*(lambda *_: None for _ in range(4)))
+
+
+class Forgotten(NamedTuple):
+    """What was removed of somebody."""
+
+    mailbox: int = 0
+    outbox: int = 0
+    outcomes: int = 0
+    statuses: int = 0
+    entries: int = 0
+
+
+def iso_utc(seconds: float) -> str:
+    """A time, in seconds since 1970, as ISO 8601 in UTC with milliseconds."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Store(Protocol):
@@ -174,11 +199,26 @@ class Store(Protocol):
     def clear(self, customer_id: str, *, seconds_ago: float = 0.0) -> int:
         """Drop the messages that had come in so long ago; returns how many there were."""
 
-    def pass_on(self, customer_id: str, text: str) -> None:
-        """Tell the instance that has the customer a payload that is not kept."""
+    def pass_on(self, customer_id: str, text: str, *, to_followers: bool = False) -> None:
+        """Tell the instance that has the customer a payload that is not kept; where conversations are kept, those with
+        followers, too.
+
+        :param to_followers: only those.
+        """
 
     def expire(self) -> int:
         """Drop the messages whose time to live is over, and what need not be remembered; returns how many messages."""
+
+    # The conversation, where it is kept. `put`, `enqueue` and `complete` write it, in the same step.
+
+    def read_conversation(self, customer_id: str, after: int, changed_after: int, *, joins: bool) -> Entries:
+        """What the conversation has after a number, see `lchook.core.feed.Read`. From now on there is news."""
+
+    def unfollow(self, customer_id: str) -> None:
+        """This instance need not be told of news of the customer's conversation any more."""
+
+    def forget(self, customer_id: str) -> Forgotten:
+        """Remove all that is kept of a customer: their mailbox, messages to DMS and their outcomes, the conversation."""
 
     # The outbox. One instance at a time posts for a customer. A message is taken out with its outcome, and by no other way.
 
@@ -187,7 +227,8 @@ class Store(Protocol):
 
     def enqueue(self, customer_id: str, submissions: Sequence[Submission], *, take: bool) -> Enqueued:
         """Messages came in: each has its place at the end of the queue, unless it is a repeat (same key) or there is no
-        room. With them the customer has come to this instance (see `claim`). May be called again with the same.
+        room. With those that claim them the customer has come to this instance (see `claim`). May be called again with the
+        same.
 
         :param take: as `take`, in the same step.
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from lchook.store import Store
@@ -27,6 +28,8 @@ def store_from_url(
     size: int,
     max_queue_length: int = 100,
     outbox_size: int = 100_000,
+    conversation_ttl_seconds: float = 0.0,
+    conversation_size: int = 500,
     aside: Aside = in_a_thread,
     checkpoint_aside: Aside = in_a_thread,
     namespace: str = "",
@@ -38,7 +41,13 @@ def store_from_url(
     :param namespace: keeps what is stored from that of others with the same URL: keys and files have it in their names.
     """
     parts = urlsplit(url)
-    bounds = {"size": size, "max_queue_length": max_queue_length, "outbox_size": outbox_size}
+    bounds: dict[str, Any] = {
+        "size": size,
+        "max_queue_length": max_queue_length,
+        "outbox_size": outbox_size,
+        "conversation_ttl_seconds": conversation_ttl_seconds,
+        "conversation_size": conversation_size,
+    }
     if parts.scheme in ("redis", "rediss"):
         # Only those who use Redis pay for its client.
         from lchook.store.redis import RedisStore

@@ -1,5 +1,6 @@
 """The store for several instances: Redis (or Valkey), with `appendonly yes` so that it survives its restarts. Its parts:
-`redis_connection.py`, `redis_mailbox.py` and `redis_outbox.py`; its keys: `redis_scripts.py`.
+`redis_connection.py`, `redis_conversation.py`, and on them `redis_mailbox.py` and `redis_outbox.py`; its keys:
+`redis_scripts.py`.
 
 Notifications between instances are hints and may be lost. What is true is in Redis's keys, and each instance looks there
 once a second for what it was not told.
@@ -32,7 +33,6 @@ class RedisStore(RedisMailbox, RedisOutbox):
     def __init__(self, *args: Any, **options: Any) -> None:
         """See the parts."""
         super().__init__(*args, **options)
-        self._listener = StoreListener.null()
         self._away = False
         # What other instances said was not heard for a while.
         self._missed = False
@@ -87,6 +87,8 @@ class RedisStore(RedisMailbox, RedisOutbox):
             self._listener.due(rest)
         elif what == "elsewhere":
             self._listener.elsewhere(rest)
+        elif what == "news":
+            self._listener.news(rest)
         elif what == "now":
             length, _, rest = rest.partition(" ")
             # The length counts bytes.
@@ -95,7 +97,7 @@ class RedisStore(RedisMailbox, RedisOutbox):
 
     def _sweep(self) -> None:
         """Once a second: show that this instance lives, and look for messages it was not told of."""
-        due = f"{self._prefix}due:{self._instance}"
+        due, news = (f"{self._prefix}{what}:{self._instance}" for what in ("due", "news"))
         while not self._closed:
             try:
                 self._run("stay_alive")
@@ -108,6 +110,9 @@ class RedisStore(RedisMailbox, RedisOutbox):
                 while customers := self._redis.spop(due, 100):
                     for customer_id in customers:
                         self._listener.due(str(customer_id))
+                while customers := self._redis.spop(news, 100) if self._keeps_conversation else None:
+                    for customer_id in customers:
+                        self._listener.news(str(customer_id))
             except (StoreError, redis.RedisError, OSError) as error:
                 self._tell_away(error)
             except Exception:

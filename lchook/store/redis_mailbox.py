@@ -7,18 +7,18 @@ from typing import Any
 
 from lchook.core.delivery import Removal
 from lchook.store import REMEMBER_SECONDS, CustomerBacklog, FetchResult, MailboxBacklog, PutResult, StoredMessage
-from lchook.store.redis_connection import RedisConnection
+from lchook.store.redis_conversation import RedisConversation
 
 _EXPIRE_AT_ONCE = 100
 # Mailboxes whose messages are counted for the metrics. Redis does nothing else meanwhile.
 _MAX_COUNTED = 10_000
 
 
-class RedisMailbox(RedisConnection):
+class RedisMailbox(RedisConversation):
     """Keeps messages for customers until they have them, and knows which instance has whom."""
 
     def __init__(self, *args: Any, ttl_seconds: float, size: int, **options: Any) -> None:
-        """:param size: messages a mailbox holds at most. The rest is `RedisConnection`'s."""
+        """:param size: messages a mailbox holds at most. The rest is `RedisConversation`'s."""
         super().__init__(*args, **options)
         self._ttl_milliseconds = int(ttl_seconds * 1000)
         self._size = size
@@ -33,7 +33,8 @@ class RedisMailbox(RedisConnection):
         return [CustomerBacklog(customer, int(count), max(0.0, int(age) / 1000)) for customer, count, age in triples]
 
     def put(self, customer_id: str, text: str, fingerprint: str | None) -> PutResult:
-        kept, here, dropped = self._run("put", customer_id, text, fingerprint or "", REMEMBER_SECONDS, self._size)
+        words = (text, fingerprint or "", REMEMBER_SECONDS, self._size, *self._conversation_bounds)
+        kept, here, dropped = self._run_and_tell(customer_id, "put", *words)
         return PutResult(kept=bool(kept), here=bool(here), dropped=dropped)
 
     def claim(self, customer_id: str, *, seconds_ago: float, weakly: bool = False) -> None:
@@ -55,10 +56,11 @@ class RedisMailbox(RedisConnection):
     def clear(self, customer_id: str, *, seconds_ago: float = 0.0) -> int:
         return int(self._run("clear", customer_id, int(seconds_ago * 1000)))
 
-    def pass_on(self, customer_id: str, text: str) -> None:
-        self._run("pass_on", customer_id, text)
+    def pass_on(self, customer_id: str, text: str, *, to_followers: bool = False) -> None:
+        self._run("pass_on", customer_id, text, int(to_followers))
 
     def expire(self) -> int:
+        self._expire_entries()
         expired = 0
         while True:
             dropped, customers = self._run("expire", self._ttl_milliseconds, _EXPIRE_AT_ONCE)

@@ -10,7 +10,7 @@ from typing import Any
 from lchook.core.outbox_effects import Queued, Stored, Submission
 from lchook.core.outcomes import LOST_OUTCOME, UNKNOWN_OUTCOME, Outcome, too_many
 from lchook.store import KEEP_STATUS_SECONDS, REMEMBER_SECONDS, REMEMBER_SENT_SECONDS, Enqueued, OutboxBacklog, Taken
-from lchook.store.redis_connection import RedisConnection
+from lchook.store.redis_conversation import RedisConversation
 
 # When Redis was away for long, all instances seem dead. They say that they are not within a second.
 _BACK_SECONDS = 3.0
@@ -20,14 +20,14 @@ _LOST = Outcome("failed", error=LOST_OUTCOME)
 _FULL = Outcome("rejected", error="too many messages of all customers are waiting: try again later")
 
 
-class RedisOutbox(RedisConnection):
+class RedisOutbox(RedisConversation):
     """Each customer's queue to DMS, and the outcomes that are remembered."""
 
     outlives_process = True
 
     def __init__(self, *args: Any, max_queue_length: int = 100, outbox_size: int = 100_000, **options: Any) -> None:
         """:param max_queue_length: messages of one customer that may wait. :param outbox_size: of all of them together.
-        The rest is `RedisConnection`'s.
+        The rest is `RedisConversation`'s.
         """
         super().__init__(*args, **options)
         self._max_queue_length = max_queue_length
@@ -42,7 +42,9 @@ class RedisOutbox(RedisConnection):
             for part in (each.ticket, each.key, json.dumps(each.message_id), each.type, each.body)
         ]
         bounds = (self._max_queue_length, self._outbox_size, REMEMBER_SENT_SECONDS)
-        result = self._run("enqueue", customer_id, int(take), *bounds, *_TAKE, *parts)
+        claims = int(any(each.claims for each in submissions))
+        words = (int(take), *bounds, *_TAKE, claims, *self._conversation_bounds, *parts)
+        result = self._run_and_tell(customer_id, "enqueue", *words)
         if isinstance(result, str):
             [each] = submissions
             ticket = f"{self._instance} {each.ticket}"
@@ -53,7 +55,7 @@ class RedisOutbox(RedisConnection):
         return Enqueued([self._stored(state, rest) for state, rest in pairs], _taken(taken), statuses)
 
     def take(self, customer_id: str) -> Taken:
-        return _taken(self._run("take", customer_id, *_TAKE))
+        return _taken(self._run_and_tell(customer_id, "take", *_TAKE))
 
     def postpone(self, customer_id: str, number: int, *, give_up: bool) -> None:
         self._run("postpone", customer_id, number, int(give_up))
@@ -70,7 +72,7 @@ class RedisOutbox(RedisConnection):
     ) -> Taken:
         told = (message.number, outcome.as_text(), int(remember_seconds))
         names = (message.ticket, message.key, json.dumps(message.message_id))
-        return _taken(self._run("complete", customer_id, *told, int(take), int(tell_later), *_TAKE, *names))
+        return _taken(self._run_and_tell(customer_id, "complete", *told, int(take), int(tell_later), *_TAKE, *names))
 
     def look(self, customer_id: str, keys: Sequence[str]) -> dict[str, Outcome]:
         answers = self._run("look", *keys)

@@ -21,8 +21,16 @@
     {p}outbox                 sorted set: customer → when the first message of their queue came in
     {p}outbox_number          the number of the latest message, of all customers
     {p}outbox_size            how many messages wait, of all customers
-    {p}to_dms:<key>           what became of a message: "q <instance> <ticket>" waits or is being posted, "d <outcome>"
+    {p}to_dms:<key>           what became of a message: "q <instance> <ticket>" waits or is being posted, "d <outcome>", with
+                              the customer in it
     {p}status:<customer>      list: what is to be told to the customer when they connect
+    {p}log:<customer>         sorted set: number → an entry of the conversation, see `_log.lua`
+    {p}log_outcomes:<customer> hash: number → what became of it
+    {p}log_changes:<customer> sorted set: number of the change that brought that → number
+    {p}log_pending:<customer> hash: number in the queue → number
+    {p}log_oldest             sorted set: customer → number of their oldest entry
+    {p}followers:<customer>   set: instances with connections that follow the conversation
+    {p}news:<instance>        set: customers with followers there, whose conversations have grown
     {p}bell:<instance>        channel: notifications, what the instance should look at
 """
 

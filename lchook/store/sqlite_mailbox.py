@@ -8,17 +8,17 @@ from typing import Any
 
 from lchook.core.delivery import Removal
 from lchook.store import REMEMBER_SECONDS, CustomerBacklog, FetchResult, MailboxBacklog, PutResult, StoredMessage
-from lchook.store.sqlite_file import SqliteFile
+from lchook.store.sqlite_conversation import SqliteConversation
 
 EXPIRE_AT_ONCE = 1000
 
 
-class SqliteMailbox(SqliteFile):
+class SqliteMailbox(SqliteConversation):
     """Keeps messages for customers until they have them. Several processes may use one file, but do not tell each other of
     new messages: that takes Redis."""
 
     def __init__(self, *args: Any, ttl_seconds: float, size: int, **options: Any) -> None:
-        """:param size: messages a mailbox holds at most. The rest is `SqliteFile`'s."""
+        """:param size: messages a mailbox holds at most. The rest is `SqliteConversation`'s."""
         super().__init__(*args, **options)
         self._ttl_seconds = ttl_seconds
         self._size = size
@@ -58,6 +58,8 @@ class SqliteMailbox(SqliteFile):
             number = db.execute(
                 "INSERT INTO letters (customer, at, text) VALUES (?, ?, ?)", (customer_id, now, text)
             ).lastrowid
+            if self._keeps_conversation:
+                self._append(db, customer_id, text, now, at=now, queued=number)
             dropped = max(0, count + 1 - self._size)
             if dropped:
                 db.execute(
@@ -67,7 +69,7 @@ class SqliteMailbox(SqliteFile):
                 )
             return PutResult(True, True, dropped, number or 0, before or 0)
 
-        kept: PutResult = self._run(work)
+        kept: PutResult = self._run_and_tell(customer_id, work)
         return kept
 
     def claim(self, customer_id: str, *, seconds_ago: float, weakly: bool = False) -> None:
@@ -99,7 +101,7 @@ class SqliteMailbox(SqliteFile):
         )
         return count
 
-    def pass_on(self, customer_id: str, text: str) -> None:
+    def pass_on(self, customer_id: str, text: str, *, to_followers: bool = False) -> None:
         """There is only this instance."""
 
     def _expire_messages(self) -> int:

@@ -23,7 +23,7 @@ from lchook.store import (
     OutboxBacklog,
     Taken,
 )
-from lchook.store.sqlite_file import SqliteFile
+from lchook.store.sqlite_statuses import SqliteStatuses
 
 # About 150 MB, and ten messages a second all day. Where there are more, the oldest are forgotten sooner.
 _MAX_OUTCOMES = 1_000_000
@@ -31,53 +31,57 @@ _FORGET_AT_ONCE = 1000
 _UNKNOWN = Outcome("failed", error=UNKNOWN_OUTCOME)
 _LOST = Outcome("failed", error=LOST_OUTCOME)
 _FULL = Outcome("rejected", error="too many messages of all customers are waiting: try again later")
+_OUTCOME = "SELECT coalesce(outcome, '') FROM to_dms WHERE key = ? AND at >= ?"
 _COLUMNS = "number, key, message_id, body, type, ticket, at"
 
 
-class SqliteOutbox(SqliteFile):
+class SqliteOutbox(SqliteStatuses):
     """Each customer's queue to DMS, and the outcomes that are remembered."""
 
     def __init__(self, *args: Any, max_queue_length: int = 100, outbox_size: int = 100_000, **options: Any) -> None:
         """:param max_queue_length: messages of one customer that may wait. :param outbox_size: of all of them together.
-        The rest is `SqliteFile`'s.
+        The rest is `SqliteStatuses`'s.
         """
         super().__init__(*args, **options)
         self._max_queue_length = max_queue_length
         self._outbox_size = outbox_size
         self.outlives_process = self._path is not None
         # How many outcomes are remembered and how many messages wait, nearly: to count them takes long.
-        self._outcomes = self._waiting = self._kept_statuses = 0
+        self._outcomes = self._waiting = 0
         self._last_number = 0
 
     def enqueue(self, customer_id: str, submissions: Sequence[Submission], *, take: bool) -> Enqueued:
         now = self._clock()
 
         def work(db: sqlite3.Connection) -> Enqueued:
-            before, last = db.execute(
-                "SELECT count(*), (SELECT max(number) FROM outbox) FROM outbox WHERE customer = ?", (customer_id,)
+            # What is known of the first one along with it: usually there is one.
+            before, last, first = db.execute(
+                f"SELECT count(*), (SELECT max(number) FROM outbox), ({_OUTCOME}) FROM outbox WHERE customer = ?",  # noqa: S608
+                (submissions[0].key, now - REMEMBER_SENT_SECONDS, customer_id),
             ).fetchone()
             self._last_number = max(self._last_number, last or 0, int(now * 1e6))
             answers, count, alone = [], before, None
-            for submission in submissions:
-                ticket = self._ticket(submission)
-                answer = self._known(db, customer_id, submission.key, now, ticket=ticket, waits=count > 0)
+            for place, submission in enumerate(submissions):
+                answer = self._done(first) if place == 0 else self._outcome(db, submission.key, now)
+                if answer is None and count:
+                    answer = self._queued(db, customer_id, submission.key, self._ticket(submission))
                 if answer is None and (full := self._is_full(count)) is not None:
                     answer = Stored("full", full)
                 if answer is None:
                     queued = self._insert(db, customer_id, submission, now, is_first=count == 0, take=take)
                     answer, count, alone = Stored("queued"), count + 1, queued if count == 0 else None
                 answers.append(answer)
-            # The usual case: there is nobody else's message, and nothing to look up.
             taken = Taken(alone) if take and alone is not None else self._take(db, customer_id, now) if take else Taken()
             # Those that another process has kept are seen when the customer connects.
-            return Enqueued(answers, taken, self._statuses(db, customer_id, now) if self._kept_statuses else ())
+            for_sender = self._kept_statuses and any(submission.claims for submission in submissions)
+            return Enqueued(answers, taken, self._statuses(db, customer_id, now) if for_sender else ())
 
-        enqueued: Enqueued = self._run(work)
+        enqueued: Enqueued = self._run_and_tell(customer_id, work)
         return enqueued
 
     def take(self, customer_id: str) -> Taken:
         now = self._clock()
-        taken: Taken = self._run(lambda db: self._take(db, customer_id, now))
+        taken: Taken = self._run_and_tell(customer_id, lambda db: self._take(db, customer_id, now))
         return taken
 
     def postpone(self, customer_id: str, number: int, *, give_up: bool) -> None:
@@ -115,14 +119,17 @@ class SqliteOutbox(SqliteFile):
             )
             return Taken()
 
-        taken: Taken = self._run(work)
+        taken: Taken = self._run_and_tell(customer_id, work)
         return taken
 
     def look(self, customer_id: str, keys: Sequence[str]) -> dict[str, Outcome]:
         now = self._clock()
 
         def work(db: sqlite3.Connection) -> dict[str, Outcome]:
-            known = {key: self._known(db, customer_id, key, now) or Stored("done", _LOST) for key in keys}
+            known = {
+                key: self._outcome(db, key, now) or self._queued(db, customer_id, key) or Stored("done", _LOST)
+                for key in keys
+            }
             return {key: stored.outcome for key, stored in known.items() if stored.outcome is not None}
 
         outcomes: dict[str, Outcome] = self._run(work, writes=False)
@@ -142,19 +149,6 @@ class SqliteOutbox(SqliteFile):
 
         customers: list[str] = self._run(work, writes=False)
         return customers
-
-    def add_status(self, customer_id: str, text: str) -> None:
-        now = self._clock()
-        self._run(lambda db: self._add_status(db, customer_id, text, now))
-
-    def take_statuses(self, customer_id: str) -> list[str]:
-        now = self._clock()
-        if not self._run(
-            lambda db: db.execute("SELECT 1 FROM statuses WHERE customer = ?", (customer_id,)).fetchone(), writes=False
-        ):
-            return []
-        statuses: list[str] = self._run(lambda db: self._statuses(db, customer_id, now))
-        return statuses
 
     def outbox_backlog(self) -> OutboxBacklog:
         def work(db: sqlite3.Connection) -> tuple[int, float | None]:
@@ -180,21 +174,17 @@ class SqliteOutbox(SqliteFile):
             return too_many(self._max_queue_length)
         return _FULL if self._waiting >= self._outbox_size else None
 
-    def _known(
-        self, db: sqlite3.Connection, customer_id: str, key: str, now: float, *, ticket: str = "", waits: bool = True
-    ) -> Stored | None:
-        """What is known of a message; `None` for nothing.
+    def _outcome(self, db: sqlite3.Connection, key: str, now: float) -> Stored | None:
+        """What became of a message, where that is known."""
+        row = db.execute(_OUTCOME, (key, now - REMEMBER_SENT_SECONDS)).fetchone()
+        return self._done(row[0]) if row is not None else None
 
-        :param waits: whether there may be messages of the customer.
-        """
-        row = db.execute(
-            "SELECT outcome FROM to_dms WHERE key = ? AND at >= ?", (key, now - REMEMBER_SENT_SECONDS)
-        ).fetchone()
-        if row is not None:
-            # Without an outcome it is a process's of the version before, which has no outbox.
-            return Stored("done", Outcome.from_text(row[0]) if row[0] is not None else _LOST)
-        if not waits:
-            return None
+    def _done(self, outcome: str | None) -> Stored | None:
+        # Without an outcome it is a process's of the version before, which has no outbox.
+        return None if outcome is None else Stored("done", Outcome.from_text(outcome) if outcome else _LOST)
+
+    def _queued(self, db: sqlite3.Connection, customer_id: str, key: str, ticket: str = "") -> Stored | None:
+        """Does a message wait?"""
         row = db.execute("SELECT ticket FROM outbox WHERE customer = ? AND key = ?", (customer_id, key)).fetchone()
         return None if row is None else Stored("queued" if row[0] == ticket else "pending")
 
@@ -214,6 +204,8 @@ class SqliteOutbox(SqliteFile):
                 *(submission.body, poster, int(bool(poster))),
             ),
         )
+        if self._keeps_conversation:
+            self._append(db, customer_id, submission.body, now, at=now, outbox=self._last_number)
         return Queued(self._last_number, submission.key, submission.message_id, submission.body, submission.type, ticket)
 
     def _ticket(self, submission: Submission) -> str:
@@ -257,26 +249,19 @@ class SqliteOutbox(SqliteFile):
         """Of a message that has just been taken out of the queue."""
         self._outcomes += 1
         db.execute(
-            "INSERT INTO to_dms VALUES (?, ?, '', ?)"
-            " ON CONFLICT (key) DO UPDATE SET at = excluded.at, process = '', outcome = excluded.outcome",
-            (message.key, now - REMEMBER_SENT_SECONDS + seconds, outcome.as_text()),
+            "INSERT INTO to_dms VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (key) DO UPDATE SET at = excluded.at, process = excluded.process, outcome = excluded.outcome",
+            (message.key, now - REMEMBER_SENT_SECONDS + seconds, customer_id, outcome.as_text()),
         )
+        if self._keeps_conversation:
+            has_id = message.message_id is not None
+            text = message_status(message.message_id, outcome) if has_id else outcome.as_text()
+            self._has_outcome(db, customer_id, message.number, text, now)
         if not tell_later or message.message_id is None:
             return
         origin = message.ticket.partition(" ")[0]
         if origin == self._processes.me or not self._processes.lives(origin):
             self._add_status(db, customer_id, message_status(message.message_id, outcome), now)
-
-    def _add_status(self, db: sqlite3.Connection, customer_id: str, text: str, now: float) -> None:
-        self._kept_statuses += 1
-        db.execute("INSERT INTO statuses (customer, at, text) VALUES (?, ?, ?)", (customer_id, now, text))
-
-    def _statuses(self, db: sqlite3.Connection, customer_id: str, now: float) -> list[str]:
-        rows = db.execute("SELECT at, text FROM statuses WHERE customer = ? ORDER BY number", (customer_id,)).fetchall()
-        if not rows:
-            return []
-        db.execute("DELETE FROM statuses WHERE customer = ?", (customer_id,))
-        return [text for at, text in rows if at > now - KEEP_STATUS_SECONDS]
 
     # What is forgotten
 

@@ -18,6 +18,7 @@ from lchook.core.authentication import Authenticator, Identity, RefusedError
 from lchook.core.messages import END_OF_SESSION, FIELDS_TO_DMS, TYPING, MessageError, MessageToDms, dms_from_client
 from lchook.core.outcomes import Outcome
 from lchook.core.rate_limiter import RateLimiter
+from lchook.flows.conversations import Conversations
 from lchook.flows.to_customer import ToCustomer
 from lchook.flows.to_dms import ToDms
 from lchook.logs import Log, Redacted
@@ -25,6 +26,7 @@ from lchook.periodic_tasks import PeriodicTasks
 from lchook.transport.connections import Connections
 from lchook.transport.namespace import Acknowledge, Namespace, Refused
 from lchook.web.metrics import Metrics, type_label
+from lchook.web.opt_in import TOO_MANY, opt_in
 
 log = Log(__name__)
 
@@ -55,6 +57,10 @@ class _Socket:
     # When its client sent its last message, over an earlier connection; None where it does not say.
     spoke_seconds_ago: float | None = None
     customers: set[str] = field(default_factory=set)
+    # After which number it wants the conversation, or why it may not have it; None where it does not ask.
+    opt_in: int | str | None = None
+    # Whose conversation it follows.
+    follows: str | None = None
 
 
 class Chat(Namespace):
@@ -72,6 +78,8 @@ class Chat(Namespace):
         forward_fields: Sequence[str],
         connections: Connections,
         metrics: Metrics,
+        conversations: Conversations | None = None,
+        conversation_unproven: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__("/")
@@ -84,6 +92,9 @@ class Chat(Namespace):
         self._forward_fields = forward_fields
         self._connections = connections
         self._metrics = metrics
+        # Where they are kept, and whether they are shown without proof.
+        self._conversations = conversations
+        self._conversation_unproven = conversation_unproven
         self._clock = clock
         self._sockets: dict[str, _Socket] = {}
         self._has_warned_of_hidden_addresses = False
@@ -107,7 +118,8 @@ class Chat(Namespace):
             self.counts["connections_refused"] += 1
             log.warning(events.CONNECTION_REFUSED, socket=sid, address=address, reason=error)
             raise Refused(str(error)) from error
-        self._sockets[sid] = _Socket(identity, _spoke_seconds_ago(auth))
+        asked = opt_in(auth, identity, keeps=self._conversations is not None, unproven=self._conversation_unproven)
+        self._sockets[sid] = _Socket(identity, _spoke_seconds_ago(auth), opt_in=asked)
         if identity.expires_at is not None:
             heapq.heappush(self._expiries, (identity.expires_at, sid))
         self.counts["connections"] += 1
@@ -115,16 +127,34 @@ class Chat(Namespace):
 
     def ready(self, sid: str) -> None:
         known = self._sockets.get(sid)
-        if known is not None and known.identity.customer_id is not None:
+        if known is None or (known.opt_in is not None and self._follows(sid, known)):
+            return
+        if known.identity.customer_id is not None:
             customer_id = known.identity.customer_id
             log.info(events.RESUMES, customer=customer_id, socket=sid)
             known.customers.add(customer_id)
             self._to_customer.resume(customer_id, sid, spoke_seconds_ago=known.spoke_seconds_ago)
             self._to_dms.deliver_statuses(customer_id)
 
+    def _follows(self, sid: str, known: _Socket) -> bool:
+        """A client wants the conversation. It gets it, or is told why not, and goes on without."""
+        customer_id, refusal = known.identity.customer_id, known.opt_in
+        if self._conversations is not None and customer_id is not None and isinstance(known.opt_in, int):
+            known.follows = customer_id
+            known.customers.add(customer_id)
+            if self._conversations.join(customer_id, sid, known.opt_in):
+                return True
+            known.follows, refusal = None, TOO_MANY
+        self.counts["conversations_refused"] += 1
+        log.warning(events.CONVERSATION_REFUSED, customer=customer_id, socket=sid, reason=refusal)
+        self._connections.send_event(sid, "conversation", {"error": refusal})
+        return False
+
     def disconnected(self, sid: str, reason: str) -> None:
         log.info(events.DISCONNECTED, socket=sid, reason=reason)
-        self._sockets.pop(sid, None)
+        known = self._sockets.pop(sid, None)
+        if known is not None and known.follows is not None and self._conversations is not None:
+            self._conversations.leave(sid)
         self._to_customer.disconnected(sid, was_dead=reason == _DEAD)
 
     def receive(self, sid: str, event: str, args: list[Any], acknowledge: Acknowledge) -> None:
@@ -163,6 +193,7 @@ class Chat(Namespace):
 
     def _client_message(self, sid: str, args: list[Any], acknowledge: Acknowledge) -> None:
         message: MessageToDms | None = None
+        follows = False
         came_at = time.monotonic()
         known = self._sockets.get(sid)
 
@@ -175,7 +206,8 @@ class Chat(Namespace):
             if message is not None and message.type == END_OF_SESSION:
                 self._end_is_done(message, outcome, sid, came_at)
             if sid not in self._sockets:
-                return False
+                # The conversation has the outcome, for whoever follows it.
+                return follows
             acknowledge(answer)
             if outcome.status != "sent" and not outcome.is_quiet:
                 self._connections.send_event(sid, "serverError", FORWARDING_FAILED, answer)
@@ -204,10 +236,13 @@ class Chat(Namespace):
         )
         if message.ignored:
             self._tell_ignored(message)
-        self._to_customer.spoke(message.customer_id, sid, claim=message.type == TYPING)
-        self._to_dms.submit(message, done)
+        known = self._sockets.get(sid)
+        follows = known is not None and known.follows == message.customer_id
+        if not follows:
+            self._to_customer.spoke(message.customer_id, sid, claim=message.type == TYPING)
+        self._to_dms.submit(message, done, claims=not follows)
         if message.type != END_OF_SESSION:
-            self._to_customer.deliver_pending(message.customer_id)
+            self._to_customer.heard(message.customer_id)
 
     def _end_is_done(self, message: MessageToDms, outcome: Outcome, sid: str, came_at: float) -> None:
         """Drop what waited when the customer ended the session, if DMS has taken the end; else it is still wanted."""

@@ -19,6 +19,8 @@ ROUTES = {
     ("GET", "/healthz"): "public",
     ("GET", "/readyz"): "public",
     ("GET", "/metrics"): "METRICS_TOKEN, if that is set",
+    ("GET", "/client/"): "public",
+    ("GET", "/client/<path:path>"): "public",
 }
 
 

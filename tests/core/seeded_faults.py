@@ -1,6 +1,6 @@
 """Faults put into the machines of `lchook/core` by hand, to see whether their tests find them.
 
-    python -m tests.core.seeded_faults [session|outbox]
+    python -m tests.core.seeded_faults [session|outbox|feed]
 
 Copies the project's core and its tests into a folder of its own, puts in one fault at a time, and runs the tests there.
 Not a test itself: it takes minutes. Exit status 1 where a fault was not found.
@@ -165,6 +165,49 @@ FAULTS = (
         "if self.ttl_seconds and age_seconds > self.ttl_seconds:",
         "if False:",
     ),
+    Fault(
+        "news during a reading is not looked at",
+        "feed",
+        "follower.is_behind = True\n        return self._next()",
+        "pass\n        return self._next()",
+    ),
+    Fault(
+        "an entry goes out again to who is further",
+        "feed",
+        "if entry.number > follower.cursor]\n        effects",
+        "]\n        effects",
+    ),
+    Fault("a page does not wait for the one before", "feed", "return not self.in_flight", "return True"),
+    Fault(
+        "a change that is known for one is not told to another",
+        "feed",
+        "min(each.changes for each in ready.values())",
+        "max(each.changes for each in ready.values())",
+    ),
+    Fault(
+        "a failed reading is not repeated",
+        "feed",
+        "return [RetryLater()]\n\n    def removed",
+        "return []\n\n    def removed",
+    ),
+    Fault("more than was read counts as read", "feed", "follower.is_behind = follower.is_behind or answer.more", "pass"),
+    Fault("the last page is not told from others", "feed", "follower.is_live = not answer.more", "follower.is_live = True"),
+    Fault(
+        "a change is told of what the client does not have",
+        "feed",
+        "if entry.number <= follower.cursor and entry.changed",
+        "if entry.changed",
+    ),
+    Fault("a cursor from elsewhere is believed", "feed", "if follower.cursor > answer.latest:", "if False:"),
+    Fault("what is acknowledged stays in the mailbox", "feed", "self.queued_done.update(queued)", "pass"),
+    Fault("who leaves is still told of news", "feed", "return [Unfollow()] if followed else []", "return []"),
+    Fault(
+        "who joins is served by others' readings",
+        "feed",
+        "if first.is_joining:\n            ready = {connection: first}",
+        "if first.is_joining:\n            pass",
+    ),
+    Fault("changes are not told", "feed", "for entry in sorted(changed, key=lambda each: each.changed)", "for entry in []"),
 )
 
 
@@ -176,7 +219,9 @@ def tests_of(fault: Fault) -> list[str]:
 
 def main() -> int:
     missed = 0
-    for fault in [fault for fault in FAULTS if {fault.test or fault.module} & set(sys.argv[1:] or ["session", "outbox"])]:
+    for fault in [
+        fault for fault in FAULTS if {fault.test or fault.module} & set(sys.argv[1:] or ["session", "outbox", "feed"])
+    ]:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             for part in ("lchook/__init__.py", "lchook/core", "tests/__init__.py", "tests/core", "pyproject.toml"):

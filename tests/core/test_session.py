@@ -279,7 +279,7 @@ class World(RuleBasedStateMachine):
         effects = session.spoke(connection.name, self.now, is_older=is_older)
         # The message to DMS is stored, and claims the customer.
         self.store.claim(instance.number, self.now, False)
-        instance.perform(session, effects + session.deliver_pending())
+        instance.perform(session, effects + session.calls.heard())
 
     @precondition(lambda self: self.asks)
     @rule()

@@ -48,7 +48,7 @@ class Page:
 
 
 def all_pages() -> list[Page]:
-    folders = (ROOT, ROOT / "docs", ROOT / "docs" / "decisions")
+    folders = (ROOT, ROOT / "docs", ROOT / "docs" / "decisions", ROOT / "client")
     return [Page(path) for folder in folders for path in sorted(folder.glob("*.md"))]
 
 

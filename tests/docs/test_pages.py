@@ -69,8 +69,12 @@ def busy_hook() -> Iterator[Hook]:
     """One to which everything has happened that makes a metric appear."""
     with contextlib.ExitStack() as running:
         provider = running.enter_context(IdentityProvider())
-        keys = {"CUSTOMER_TOKEN_JWKS_URL": provider.keys_url, "CUSTOMER_TOKEN_ISSUER": provider.issuer}
-        hook = running.enter_context(running_hook(gunicorn_command, **keys, CUSTOMER_TOKEN_AUDIENCE=provider.audience))
+        keys = {
+            "CUSTOMER_TOKEN_JWKS_URL": provider.keys_url,
+            "CUSTOMER_TOKEN_ISSUER": provider.issuer,
+            "CUSTOMER_TOKEN_AUDIENCE": provider.audience,
+        }
+        hook = running.enter_context(running_hook(gunicorn_command, **keys, CONVERSATION_TTL="60"))
         auth = {"token": provider.token("somebody")}
         with hook.connect(auth=auth) as client, RawWebSocket(hook.url, auth=auth) as rubbish:
             client.say("somebody")
@@ -108,6 +112,7 @@ def test_the_metrics_in_operations_are_the_real_ones(busy_hook: Hook) -> None:
         ("lch_deliveries_total", ["flows/to_customer.py", "flows/deliveries.py", "flows/mailbox_calls.py"]),
         ("lch_clients_total", ["web/chat.py"]),
         ("lch_refusals_total", ["transport/guard.py"]),
+        ("lch_conversation_events_total", ["flows/conversations.py"]),
     ],
 )
 def test_each_outcome_that_is_counted_is_described(metric: str, sources: list[str]) -> None:

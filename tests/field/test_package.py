@@ -89,7 +89,7 @@ def test_46_lch_demo_answers_from_any_folder(bin_folder: Path, elsewhere: Path) 
     with Server([str(bin_folder / "lch"), "demo"], port, folder=elsewhere) as server:
         page = requests.get(server.url, timeout=5)
         assert page.status_code == 200
-        for path in ("/sandbox/shared/base.css", "/console"):
+        for path in ("/sandbox/shared/base.css", "/console", "/client/lch-client.js"):
             answer = requests.get(server.url + path, timeout=5)
             assert answer.status_code == 200, path
         with PythonClient(server.url) as client:

@@ -30,6 +30,14 @@ def needs(tool: str) -> str:
     return path
 
 
+def npm_package(name: str) -> Path:
+    """The folder of a package of package.json. Skips without it."""
+    folder = ROOT / "node_modules" / name
+    if not (folder / "package.json").is_file():
+        _missing(f"node_modules has no {name}: run npm ci")
+    return folder
+
+
 def _missing(reason: str) -> str:
     if os.environ.get("CI") == "true":
         pytest.fail(f"{reason}, and in CI nothing is skipped")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lchook.channel import on_answer
+from lchook.channel_parts import on_answer
 from lchook.console.time_series import EVERY_SECONDS, KEPT, TimeSeries, Totals, totals_of
 from lchook.web.metrics import Metrics
 

@@ -284,7 +284,7 @@ def test_a_webhook_is_remembered_for_minutes_and_a_clients_message_for_a_day(
 
 def test_scripts_that_go_out_together_have_each_its_own_answer_or_error(create_redis: Create) -> None:
     store = create_redis()
-    kept, failed, backlog = store._groups.run(("put", "c", "1", "", 600, 10), ("put",), ("outbox_backlog",))
+    kept, failed, backlog = store._groups.run(("put", "c", "1", "", 600, 10, 0, 500), ("put",), ("outbox_backlog",))
     assert kept[0] == 1
     assert isinstance(failed, redis.ResponseError)
     assert backlog == ["0", "0"]
@@ -296,6 +296,6 @@ def test_scripts_that_redis_has_forgotten_are_told_anew(create_redis: Create, re
     store.put("c", "1", None)
     with client(redis_server) as redis_client:
         redis_client.script_flush()
-    kept, backlog = store._groups.run(("put", "c", "2", "", 600, 10), ("outbox_backlog",))
+    kept, backlog = store._groups.run(("put", "c", "2", "", 600, 10, 0, 500), ("outbox_backlog",))
     assert (kept[0], backlog) == (1, ["0", "0"])
     assert texts(store) == ["1", "2"]

@@ -114,11 +114,11 @@ def test_a_file_that_takes_the_place_of_a_deleted_one_does_not_number_its_messag
 def test_a_file_of_another_version_is_refused_and_not_touched(create: Create, path: Path) -> None:
     path.parent.mkdir()
     with sqlite3.connect(path) as db:
-        db.execute("PRAGMA user_version = 3")
+        db.execute("PRAGMA user_version = 4")
     db.close()
     before = path.read_bytes()
 
-    with pytest.raises(UnknownFormatError, match="has format 3, and this version of LCH knows format 2"):
+    with pytest.raises(UnknownFormatError, match="has format 4, and this version of LCH knows format 3"):
         create()
     assert path.read_bytes() == before
 
@@ -257,7 +257,7 @@ def test_a_file_of_format_1_is_migrated_in_place(create: Create, path: Path, clo
     assert state(store, "sent") == "done"
     assert state(store, "waiting") == "queued"
     with sqlite3.connect(path) as db:
-        assert db.execute("PRAGMA user_version").fetchone() == (2,)
+        assert db.execute("PRAGMA user_version").fetchone() == (3,)
     db.close()
 
 

@@ -35,7 +35,7 @@ local function statuses_of(customer)
   return statuses
 end
 -- The first message has its outcome, and is out of the queue.
-local function complete(customer, ticket, key, message_id, outcome, remember, tell_later, keep)
+local function complete(customer, number, ticket, key, message_id, outcome, remember, tell_later, keep)
   redis.call('LPOP', p .. 'queue:' .. customer)
   redis.call('DECR', p .. 'outbox_size')
   local second = first_of(customer)
@@ -44,7 +44,9 @@ local function complete(customer, ticket, key, message_id, outcome, remember, te
   else
     redis.call('ZREM', p .. 'outbox', customer)
   end
-  redis.call('SET', p .. 'to_dms:' .. key, 'd ' .. outcome, 'EX', remember)
+  local whose = '{"customer":' .. cjson.encode(customer) .. ','
+  redis.call('SET', p .. 'to_dms:' .. key, 'd ' .. whose .. string.sub(outcome, 2), 'EX', remember)
+  has_outcome(customer, number, message_id, outcome)
   if not tell_later or message_id == 'null' then return end
   local origin = string.match(ticket, '^%S+')
   if origin == me or not alive(origin) then
@@ -67,7 +69,7 @@ local function take(customer, unknown, remember, keep)
     redis.call('SREM', p .. 'posts:' .. who, customer)
     local entry = first_of(customer)
     if entry and entry[1] == posting then
-      complete(customer, entry[3], entry[4], entry[5], unknown, remember, true, keep)
+      complete(customer, entry[1], entry[3], entry[4], entry[5], unknown, remember, true, keep)
       abandoned = entry
     end
   elseif not who then

@@ -1,3 +1,3 @@
 -- customer, text, s to keep it
---! needs common outbox
+--! needs common log outbox
 add_status(ARGV[3], ARGV[4], ARGV[5])

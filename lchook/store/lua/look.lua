@@ -1,5 +1,5 @@
 -- key, key, … → of each: 'queued', 'done' or 'lost', outcome
---! needs common outbox
+--! needs common log outbox
 local result = {}
 for i = 3, #ARGV do
   local state, rest = known(ARGV[i])

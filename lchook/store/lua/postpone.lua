@@ -1,5 +1,5 @@
 -- customer, number, '1' if this instance posts for them no more
---! needs common outbox
+--! needs common log outbox
 local customer, number = ARGV[3], ARGV[4]
 local who, posting = poster_of(customer)
 if who ~= me then return end

@@ -1,3 +1,3 @@
 -- customer → texts
---! needs common outbox
+--! needs common log outbox
 return statuses_of(ARGV[3])
