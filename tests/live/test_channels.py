@@ -89,7 +89,8 @@ def running(folder: Path, **settings: str) -> Iterator[Channels]:
 @pytest.fixture(scope="module")
 def channels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Channels]:
     folder = tmp_path_factory.mktemp("channels")
-    with running(folder, STORE_URL=f"sqlite://{folder}/lch.sqlite3", CONSOLE_TOKEN="of the operators only") as both:
+    kept = {"STORE_URL": f"sqlite://{folder}/lch.sqlite3", "CONVERSATION_TTL": "60", "CONVERSATION_UNPROVEN": "on"}
+    with running(folder, **kept, CONSOLE_TOKEN="of the operators only") as both:
         yield both
 
 
@@ -118,6 +119,19 @@ def test_what_waits_for_one_is_fetched_by_the_one(channels: Channels, customer: 
     with channels.connect("south", customer_id=customer) as south:
         assert south.wait_for_messages(1)[0]["text"] == ["kept"]
     assert sorted(path.name for path in channels.file.parent.glob("*.sqlite3")) == ["lch@north.sqlite3", "lch@south.sqlite3"]
+
+
+def test_a_conversation_is_one_brands(channels: Channels, customer: str) -> None:
+    with channels.connect("north") as north, channels.connect("south") as south:
+        north.say(customer, "a secret of north")
+        south.say(customer, "a secret of south")
+    for name, other in (("north", "south"), ("south", "north")):
+        auth = {"connection": name, "customer_id": customer, "conversation": {}}
+        with RawWebSocket(channels.server.url, auth=auth) as page:
+            said = page.receive()
+            assert '["conversation",' in said
+            assert f"a secret of {name}" in said
+            assert other not in said
 
 
 def test_an_origin_leads_to_its_connection_and_to_no_other(channels: Channels, customer: str) -> None:
