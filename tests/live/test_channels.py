@@ -192,8 +192,12 @@ def test_figures_and_lines_say_whose_they_are(channels: Channels, customer: str)
         assert 'lch_messages_to_dms_total{connection="south",outcome="sent",type="text"}' in figures
         assert 'lch_dms_seconds_bucket{connection="south",le="0.005"}' in figures
         assert "lch_misdirected_posts_total 0.0" in figures
-        wait_until(lambda: "acknowledged" in channels.server.log.rpartition(customer)[0], "the acknowledgement")
-    lines = [line for line in channels.server.log.splitlines() if f"customer='{customer}'" in line]
+
+    def lines_of_customer() -> list[str]:
+        return [line for line in channels.server.log.splitlines() if f"customer='{customer}'" in line]
+
+    wait_until(lambda: any(" acknowledged " in line for line in lines_of_customer()), lines_of_customer)
+    lines = lines_of_customer()
     assert len(lines) >= 5
     assert all("connection='south'" in line for line in lines), lines
     assert requests.get(f"{channels.server.url}/readyz", timeout=10).status_code == 200
