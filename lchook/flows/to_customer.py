@@ -66,8 +66,7 @@ class ToCustomer:
     ) -> None:
         """:param heartbeat_seconds: ping interval and ping timeout together: how long a dead connection may go unnoticed.
         :param on_acknowledgement: told the seconds that an acknowledgement took.
-        :param soon: does something in a task of its own when what has come in by now is handled, so that the store is told
-            of several acknowledgements at once. If not given, it is told of each by itself.
+        :param soon: does something in a task of its own when what has come in by now is handled; if not given, at once.
         """
         self._store = store
         self._connections = connections
@@ -89,7 +88,6 @@ class ToCustomer:
         self._removals = Removals(self._sessions, self._calls, soon or (lambda task: task()))
         self._lock = threading.Lock()
         self._customers_of: dict[str, set[str]] = {}
-        # Customers to look at again.
         self._retries: set[str] = set()
         self._next_expiry = 0.0
 

@@ -19,6 +19,15 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[2]
 
 
+# That it is found is all that counts here, not the shortest way to it.
+NO_SHRINKING = """
+from hypothesis import Phase, settings
+
+settings.register_profile("no shrinking", phases=[Phase.explicit, Phase.generate])
+settings.load_profile("no shrinking")
+"""
+
+
 class Fault(NamedTuple):
     what: str
     module: str
@@ -233,6 +242,7 @@ def main() -> int:
                     shutil.copy(source, target)
                 else:
                     target.touch()
+            (folder / "conftest.py").write_text(NO_SHRINKING)
             module = folder / "lchook" / "core" / f"{fault.module}.py"
             text = module.read_text()
             if text.count(fault.old) != 1:

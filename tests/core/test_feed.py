@@ -365,3 +365,20 @@ def test_who_does_not_acknowledge_gets_no_more_than_has_room() -> None:
     assert feed.news() == []
     assert isinstance(effects[0], SendEntry)
     assert feed.acknowledged(effects[0].sent) == [Read(2, 0, joins=False)]
+
+
+def test_a_reading_for_several_has_the_changes_that_any_of_them_lacks() -> None:
+    feed = Feed("c")
+    follow(feed, "a", 10)
+    follow(feed, "b", 20)
+    assert feed.news() == [Read(10, 10, joins=False)]
+
+
+def test_each_who_joins_has_a_reading_of_its_own() -> None:
+    """What they say that they have seen is out of the mailbox with it."""
+    feed = Feed("c")
+    nothing = Entries([], [], more=False, latest=10**6)
+    assert feed.join("a", 3) == [Read(3, 3, joins=True)]
+    assert feed.join("b", 5) + feed.join("c", 7) == []
+    assert feed.read(nothing)[-1] == Read(5, 5, joins=True)
+    assert feed.read(nothing)[-1] == Read(7, 7, joins=True)

@@ -387,5 +387,6 @@ def test_what_goes_over_the_wire_is_what_the_asyncapi_document_says(
     names = {frame.get("event") or f"ack of {frame['acknowledges']}" for frame in frames}
     assert names == acknowledged | {f"ack of {name}" for name in acknowledged} | {"connect", "serverError", "messageStatus"}
     posts = accepted(hook.dms, customer)
-    assert len(posts) >= 4
+    # The typing indicator gives way where the text comes at once.
+    assert len(posts) >= 3
     assert [problem for post in posts for problem in asyncapi.problems("toDms", [post])] == []

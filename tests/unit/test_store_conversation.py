@@ -193,9 +193,8 @@ def test_the_outbox_s_outcome_is_the_entry_s_status_and_a_change_after_it(store:
     assert read(store).entries[-1].number > found.changes[1].changed
 
 
+@pytest.mark.parametrize("stores", ["file", "redis"], indirect=True)
 def test_what_a_dead_process_was_posting_has_an_unknown_outcome(stores: Stores) -> None:
-    if stores.kind == "memory":
-        pytest.skip("memory is one process's")
     one, other = stores.create(), stores.create()
     assert say(one, "1") is not None
     stores.die(one)
@@ -262,9 +261,8 @@ def test_nothing_is_kept_where_it_is_off_and_what_was_kept_goes(stores: Stores) 
         assert read(on).entries == []
 
 
+@pytest.mark.parametrize("stores", ["file", "redis"], indirect=True)
 def test_messages_that_the_conversation_lacks_are_in_it_for_who_joins(stores: Stores) -> None:
-    if stores.kind == "memory":
-        pytest.skip("memory is one process's")
     old, store = stores.create(ttl=0), stores.create()
     hear(old, "1", "2")
     hear(store, "3")
@@ -287,9 +285,8 @@ def test_what_who_joins_has_seen_is_out_of_the_mailbox(store: Store) -> None:
     assert found.latest < 999_999_999_999_999_999
 
 
+@pytest.mark.parametrize("stores", ["file", "redis"], indirect=True)
 def test_news_is_told_here_and_to_other_instances_with_followers(stores: Stores) -> None:
-    if stores.kind == "memory":
-        pytest.skip("memory is one process's")
     heard: dict[str, list[str]] = {"one": [], "other": []}
     passed_on: list[str] = []
     one, other = (
@@ -321,9 +318,8 @@ def test_news_is_told_here_and_to_other_instances_with_followers(stores: Stores)
     assert passed_on == ['"typing"']
 
 
+@pytest.mark.parametrize("stores", ["redis"], indirect=True)
 def test_a_message_over_a_connection_that_follows_does_not_move_the_customer(stores: Stores) -> None:
-    if stores.kind != "redis":
-        pytest.skip("there is only this instance")
     one, other = stores.create(), stores.create()
     one.claim("c", seconds_ago=0)
     follows = Submission("key", "1", "1", "{}", claims=False)
@@ -369,9 +365,8 @@ def test_forgetting_while_a_message_is_being_posted(store: Store) -> None:
     assert store.outbox_backlog().messages == 0
 
 
+@pytest.mark.parametrize("stores", ["file"], indirect=True)
 def test_what_was_forgotten_is_not_in_the_file(stores: Stores, tmp_path: Path) -> None:
-    if stores.kind != "file":
-        pytest.skip("there is no file")
     store = stores.create()
     hear(store, *(f"a secret {number} " * 100 for number in range(10)))
     say(store, "another secret")
