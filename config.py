@@ -14,6 +14,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
@@ -49,6 +50,12 @@ class Settings:
     # Set: a socket must prove who it is, with a token that the site's backend signs with this.
     customer_token_secret: str = field(default="", repr=False)
     customer_token_secret_previous: str = field(default="", repr=False)
+    # Set: tokens of the site's identity provider count, by the keys that it has there; with the two things that are always
+    # checked, and the claim that is the customer's id.
+    customer_token_jwks_url: str = ""
+    customer_token_issuer: str = ""
+    customer_token_audience: str = ""
+    customer_token_claim: str = "sub"  # noqa: S105  # a name
     # What becomes of customers without a name: an id each, one conversation for all, or a refusal.
     anonymous_customers: Literal["isolate", "shared", "reject"] = "isolate"
     # None: same origin only. "*": any. Otherwise exactly these.
@@ -127,6 +134,21 @@ class Settings:
     # A level for all of LCH ("") and, where wanted, one for some of its parts.
     log_levels: dict[str, str] = field(default_factory=lambda: {"": "INFO"})
     log_format: Literal["text", "json"] = "text"
+    # The file that names several connections to Pega, and what each of them runs with: these settings, with its own over
+    # them. Those here are the first one's.
+    connections_file: str = ""
+    connection_name: str = ""
+    connections: tuple[Settings, ...] = ()
+
+    @property
+    def namespace(self) -> str:
+        """Keeps what is stored for this connection apart; empty where it has what was stored before there were any."""
+        return "" if self.connection_name == "default" else self.connection_name
+
+    @property
+    def customers_need_tokens(self) -> bool:
+        """Must a socket prove who it is?"""
+        return bool(self.customer_token_secret or self.customer_token_jwks_url)
 
 
 def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = HOME / ".env") -> Settings:
@@ -141,6 +163,23 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = HOME / 
     # An empty variable counts as none, and so switches off what the file says.
     texts = {name: text for name, text in {**in_file, **in_environment}.items() if text and text.strip()}
 
+    values, problems = parse(texts)
+    if "CONNECTIONS" in texts and "CONNECTIONS" not in problems:
+        # Only those who have several connections load what reads them.
+        from lchook.connections_file import read
+
+        values, problems = read(Path(texts["CONNECTIONS"].strip()), texts, values, problems)
+    if problems:
+        raise SettingsError(problems)
+    return Settings(**values)
+
+
+def parse(texts: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Fields of `Settings`, and by variable what is wrong.
+
+    :param texts: by variable; none of them empty.
+    """
+    texts = dict(texts)
     values: dict[str, Any] = {}
     problems: dict[str, str] = {}
     old_names = {}
@@ -164,9 +203,29 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = HOME / 
         if values.get(name.lower()) in webhook_secrets - {None}:
             # Whoever holds a token of one kind could otherwise, with luck, use it as one of the other.
             problems[name] = "is wrong: it should be a secret of its own, not the one that LCH shares with DMS"
-    if problems:
-        raise SettingsError(problems)
-    return Settings(**values)
+    problems |= _provider_problems(values, problems)
+    return values, problems
+
+
+def _provider_problems(values: Mapping[str, Any], problems: Mapping[str, str]) -> dict[str, str]:
+    """What does not fit together of the settings for an identity provider."""
+    companions = {"CUSTOMER_TOKEN_ISSUER": "iss", "CUSTOMER_TOKEN_AUDIENCE": "aud"}
+    if "customer_token_jwks_url" in values:
+        found = {
+            name: f"is missing: beside CUSTOMER_TOKEN_JWKS_URL it should be what the provider's tokens have as {claim}"
+            for name, claim in companions.items()
+            if name.lower() not in values and name not in problems
+        }
+        if find_spec("cryptography") is None:
+            found |= {"CUSTOMER_TOKEN_JWKS_URL": "needs the package cryptography: pip install -r requirements.txt"}
+        return found
+    if "CUSTOMER_TOKEN_JWKS_URL" in problems:
+        return {}
+    return {
+        name: "is wrong: it means something only together with CUSTOMER_TOKEN_JWKS_URL"
+        for name in (*companions, "CUSTOMER_TOKEN_CLAIM")
+        if name.lower() in values
+    }
 
 
 def _environment_besides(in_file: Mapping[str, str | None]) -> Mapping[str, str]:
@@ -429,6 +488,7 @@ _REQUIRED = ("DMS_URL", "JWT_ISSUER", "JWT_SECRET")
 # Fields whose name is not just the variable's in lower case: fields carry their unit.
 _FIELDS = {
     "ALLOWED_ORIGIN": "allowed_origins",
+    "CONNECTIONS": "connections_file",
     "LOG_LEVEL": "log_levels",
     "ACK_TIMEOUT": "ack_timeout_seconds",
     "JWT_TTL": "jwt_ttl_seconds",
@@ -451,8 +511,13 @@ _VARIABLES: tuple[tuple[str, Callable[[str], Any], str], ...] = (
     ("JWT_SECRET_PREVIOUS", str, "the secret that JWT_SECRET replaces"),
     ("CUSTOMER_TOKEN_SECRET", _secret, "a secret of at least 32 characters that only your backend knows"),
     ("CUSTOMER_TOKEN_SECRET_PREVIOUS", _secret, "the secret that CUSTOMER_TOKEN_SECRET replaces"),
+    ("CUSTOMER_TOKEN_JWKS_URL", _http_url, "the address of your identity provider's key set (jwks_uri), https://…"),
+    ("CUSTOMER_TOKEN_ISSUER", str, "what the provider's tokens have as iss"),
+    ("CUSTOMER_TOKEN_AUDIENCE", str, "what the provider's tokens for this chat have as aud"),
+    ("CUSTOMER_TOKEN_CLAIM", str, "the name of the claim that is the customer's id"),
     ("ANONYMOUS_CUSTOMERS", _one_of("isolate", "shared", "reject"), "isolate, shared or reject"),
     ("ALLOWED_ORIGIN", _origins, "https://chat.example.com, several of the kind separated by commas, or *"),
+    ("CONNECTIONS", str, "the path of a TOML file with a [[connection]] for each"),
     ("PORT", _whole(1, 65535), "a port number, 1 to 65535"),
     ("WEBHOOK_AUTH", _one_of("required", "off"), "required or off"),
     ("ACK_TIMEOUT", _seconds(0.1, 600), "seconds, 0.1 to 600"),

@@ -11,6 +11,7 @@ import gc
 import logging
 import re
 import resource
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,9 @@ def on_starting(server: Any) -> None:
         if server.pidfile is not None:
             server.pidfile.unlink()
         sys.exit(str(error))
+    if settings.connections:
+        # SIGHUP reads the file of connections anew, and nobody has to connect anew for it.
+        server.handle_hup = lambda: [server.kill_worker(pid, signal.SIGHUP) for pid in list(server.WORKERS)]
 
 
 def nworkers_changed(server: Any, new: int, old: int | None) -> None:

@@ -19,6 +19,7 @@ import config
 from lchook import cli, console, hook
 from lchook.core import addresses, events
 from lchook.logs import Log, set_up_logs
+from lchook.scope import Scope
 from lchook.transport.startup_checks import check_server, serves_by_flask
 from lchook.web import client_files, health, http_errors, webhook
 from lchook.web import files as files_web
@@ -57,7 +58,9 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     http_errors.register(app, parts.metrics)
     cli.register(app, settings)
     app.wsgi_app = _Addresses(parts.wsgi_app, settings.proxy_hops).__call__  # type: ignore[method-assign]
-    _warn(settings)
+    for each in settings.connections or (settings,):
+        warn = Scope(each.connection_name).bound(_warn) if each.connection_name else _warn
+        warn(each)
     if serves_by_flask():
         # Under gunicorn, the worker does it.
         parts.start()
@@ -87,7 +90,7 @@ def _warn(settings: config.Settings) -> None:
         log.warning(events.CONVERSATION_UNPROVEN)
     if len(settings.jwt_secret.encode()) < _SOUND_SECRET_BYTES:
         log.warning(events.SECRET_SHORT, bytes=_SOUND_SECRET_BYTES)
-    if not settings.customer_token_secret and settings.allowed_origins == "*":
+    if not settings.customers_need_tokens and settings.allowed_origins == "*":
         log.warning(events.ANY_ORIGIN)
     if isinstance(settings.allowed_origins, tuple) and {"null", "file://"} & {*settings.allowed_origins}:
         log.warning(events.FILES_ALLOWED)
@@ -98,3 +101,5 @@ def _warn(settings: config.Settings) -> None:
         log.warning(events.FILES_UNSCANNED)
     if settings.dms_url.startswith("http:") and os.environ.get("LCH_SANDBOX") != "1":
         log.warning(events.DMS_IN_THE_CLEAR)
+    if settings.customer_token_jwks_url.startswith("http:") and os.environ.get("LCH_SANDBOX") != "1":
+        log.warning(events.KEYS_IN_THE_CLEAR)

@@ -70,16 +70,28 @@ def _doctor(settings: Settings, folder: Path) -> click.Command:
     return doctor
 
 
-def _token(settings: Settings) -> click.Group:
+def _of_connection(settings: Settings, name: str | None) -> Settings:
+    if name is None:
+        return settings
+    for each in settings.connections:
+        if each.connection_name == name:
+            return each
+    names = ", ".join(each.connection_name for each in settings.connections) or "none, as CONNECTIONS is not set"
+    raise click.UsageError(f"there is no connection {name!r}: there are {names}")
+
+
+def _token(all_settings: Settings) -> click.Group:
     @click.group("token", invoke_without_command=True)
     @click.option(
         "--ttl", type=click.IntRange(1, 31_536_000), help="Seconds that it lives; for DMS JWT_TTL, for customers an hour."
     )
     @click.option("--header", is_flag=True, help="Print the headers that DMS asks for, ready for curl -H @-.")
     @click.option("--customer", metavar="ID", help="A customer's token instead, signed with CUSTOMER_TOKEN_SECRET.")
+    @click.option("--connection", metavar="NAME", help="Of several connections to Pega, which; else the first.")
     @click.pass_context
-    def token(context: click.Context, ttl: int | None, header: bool, customer: str | None) -> None:
+    def token(context: click.Context, ttl: int | None, header: bool, customer: str | None, connection: str | None) -> None:
         """Print a token such as LCH sends to DMS, and DMS to the webhook."""
+        context.obj = settings = _of_connection(all_settings, connection)
         if context.invoked_subcommand is not None:
             return
         if customer is not None:
@@ -94,14 +106,15 @@ def _token(settings: Settings) -> click.Group:
             return
         if ttl is not None and ttl > MAX_AGE_SECONDS:
             click.echo(f"DMS accepts no token that is older than {MAX_AGE_SECONDS} s, whatever it says of itself.", err=True)
-        connection = Tokens(issuer=settings.jwt_issuer, secret=settings.jwt_secret, clock=time.time)
-        signed = connection.sign(ttl_seconds=ttl or settings.jwt_ttl_seconds)
+        tokens = Tokens(issuer=settings.jwt_issuer, secret=settings.jwt_secret, clock=time.time)
+        signed = tokens.sign(ttl_seconds=ttl or settings.jwt_ttl_seconds)
         click.echo(f"Authorization: Bearer {signed}\nconnection_id: {settings.jwt_issuer}" if header else signed)
 
     @click.command("explain")
     @click.argument("text", metavar="[TOKEN|-]", default="-")
     @click.option("--json", "in_json", is_flag=True, help="One JSON object instead of lines.")
-    def explain_token(text: str, in_json: bool) -> None:
+    @click.pass_obj
+    def explain_token(settings: Settings, text: str, in_json: bool) -> None:
         """Say what is wrong with a token, or that nothing is. Without one, or with -, it is read from standard input, and so
         stays out of the shell's history. The exit status is 0 where LCH accepts it, else 1."""
         if text == "-":
@@ -121,7 +134,8 @@ def _token(settings: Settings) -> click.Group:
 def _forget(app: Flask, settings: Settings) -> click.Command:
     @click.command("forget")
     @click.argument("customer", metavar="CUSTOMER")
-    def forget(customer: str) -> None:
+    @click.option("--connection", metavar="NAME", help="Of several connections to Pega, which: ids may be equal.")
+    def forget(customer: str, connection: str | None) -> None:
         """Remove all that is kept of a customer: waiting messages both ways, what became of them, the conversation,
         files.
 
@@ -134,7 +148,12 @@ def _forget(app: Flask, settings: Settings) -> click.Command:
             )
         if not customer:
             raise click.UsageError("CUSTOMER is empty: those without a name have ids that begin with anon-")
-        store, files = app.extensions["lch"].store, app.extensions["lch"].files
+        if connection is None and settings.connections:
+            raise click.UsageError("--connection is missing: customers of several connections may have equal ids")
+        name = _of_connection(settings, connection).connection_name
+        parts = app.extensions["lch"]
+        store = parts.channels.channels()[name].store if parts.channels is not None else parts.store
+        files = parts.files.of(_of_connection(settings, connection).namespace) if parts.files is not None else None
         try:
             forgotten = store.forget(customer)
             removed_files = f", {files.forget(customer)} files" if files is not None else ""

@@ -1,35 +1,31 @@
 """The parts of one hook: builds them from the settings, owns them, and says how they hang together.
 
-`app.extensions["lch"]` is it. Registers nothing with the application: `create_app` does.
+`app.extensions["lch"]` is it. Registers nothing with the application: `create_app` does. What belongs to one connection to
+Pega is in `channel.py`; where there are several, `channels.py` has them.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
+import functools
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flask import Flask
 
-from config import Settings
-from lchook import log_output
+from config import Settings, SettingsError, load
+from lchook import channel, log_output
 from lchook.console.time_series import TimeSeries
-from lchook.core.authentication import Authenticator
+from lchook.core import events
 from lchook.core.rate_limiter import RateLimiter
-from lchook.core.tokens import CustomerTokens, Tokens
-from lchook.dms.client import DmsClient
 from lchook.files.files import Files
-from lchook.flows.conversations import Conversations
-from lchook.flows.dms_posts import DmsPosts
 from lchook.flows.to_customer import ToCustomer
 from lchook.flows.to_dms import ToDms
+from lchook.logs import Log
 from lchook.periodic_tasks import PeriodicTasks
-from lchook.store import Store, StoreListener
-from lchook.store.from_url import store_from_url
-from lchook.store.group_commit import in_a_thread
+from lchook.scope import NO_SCOPE
+from lchook.store import Store
 from lchook.transport import runtime
 from lchook.transport.blocking import BlockingCalls
 from lchook.transport.connections import Connections
@@ -45,42 +41,60 @@ from lchook.web.files import is_upload, publish_files
 from lchook.web.metrics import Metrics
 from lchook.web.origins import Origins
 
-# For how long a message that came in waits for a store that fails. Its sender sees no outcome meanwhile.
-_STORE_PATIENCE_SECONDS = 30.0
+if TYPE_CHECKING:
+    from lchook.channel_sums import Stores, ToCustomers, ToDmss
+    from lchook.channels import Channels
+    from lchook.web.channel_metrics import ChannelMetrics
+    from lchook.web.channel_router import ChatRouter, WebhookRouter
+
+log = Log(__name__)
+
 # For disks and buckets that keep one waiting.
 _FILE_THREADS = 6
 
 
 @dataclass(frozen=True)
 class Hook:
-    """What runs, part by part; those further down use those above them."""
+    """What runs, part by part; those further down use those above them. With several channels, the parts of all of them."""
 
     settings: Settings
-    metrics: Metrics
+    metrics: Metrics | ChannelMetrics
     periodic_tasks: PeriodicTasks
-    tokens: Tokens
     guard: Guard
     socketio: SocketIO
     connections: Connections
-    store: Store
     # For the console, where there is one.
     time_series: TimeSeries | None
-    # Where they are kept.
-    conversations: Conversations | None
-    to_customer: ToCustomer
-    to_dms: ToDms
-    chat: Chat
-    webhook: webhook.Webhook
+    store: Store | Stores
+    to_customer: ToCustomer | ToCustomers
+    to_dms: ToDms | ToDmss
+    chat: Chat | ChatRouter
+    webhook: webhook.Webhook | WebhookRouter
     draining: Draining
     cors: Cors
     # None where FILES_URL is not set.
     files: Files | None
     # How the worker serves it.
     options: HttpOptions = field(repr=False)
+    # Where there are several.
+    channels: Channels | None = None
 
     def start(self) -> None:
         """The process serves: messages may wait that one before it has left."""
         self.periodic_tasks.start()
+        if self.channels is not None:
+            self.channels.start()
+
+    def reload(self) -> None:
+        """Read the file of connections anew. Where something is wrong with it, all stays as it is."""
+        if self.channels is None:
+            return
+        try:
+            self.channels.reload(load)
+        except SettingsError as error:
+            log.error(events.NOT_RELOADED, reason="; ".join(f"{name} {problem}" for name, problem in error.problems.items()))
+        except Exception as error:
+            log.unexpected(events.NOT_RELOADED, error, reason="internal error")
 
     @property
     def wsgi_app(self) -> WsgiApp:
@@ -97,116 +111,77 @@ def build(app: Flask, settings: Settings) -> Hook:
     metrics = Metrics()
     periodic_tasks = PeriodicTasks(start_task=runtime.start_service)
     guard = _guard(settings, periodic_tasks)
-    socketio = _socket_io(app, settings, guard)
+    channels = None
+    if settings.connections:
+        from lchook.channels import Channels
+
+        channels = Channels(settings, metrics)
+    socketio = _socket_io(app, settings, guard, channels)
     connections = Connections(socketio.server)
-    tokens = Tokens(
-        issuer=settings.jwt_issuer,
-        secret=settings.jwt_secret,
-        previous_secret=settings.jwt_secret_previous,
-        clock=time.time,
-    )
-    store = _store(app, settings)
-    time_series = TimeSeries(metrics) if settings.console_token else None
-    conversations = _conversations(settings, store, connections)
-    to_customer = ToCustomer(
-        store,
-        connections,
-        conversations=conversations,
-        ack_timeout_seconds=settings.ack_timeout_seconds,
-        heartbeat_seconds=settings.ping_interval_seconds + settings.ping_timeout_seconds,
-        on_acknowledgement=metrics.acknowledgement_seconds.observe,
-        soon=runtime.start_task if runtime.is_gevent() else None,
-    )
-    to_dms = ToDms(
-        DmsPosts(
-            _dms_client(settings, tokens),
-            on_answer=time_series.dms_answered if time_series else metrics.dms_seconds.observe,
-        ),
-        store,
-        to_customer,
-        start_task=runtime.start_task,
-        max_queue_length=settings.max_queue_length,
-        ttl_seconds=settings.outbox_ttl_seconds,
-        store_patience_seconds=min(_STORE_PATIENCE_SECONDS, settings.outbox_ttl_seconds),
-    )
-    files = _files(app, settings) if settings.files_url else None
-    chat = Chat(
-        authenticator=_authenticator(settings),
-        to_dms=to_dms,
-        to_customer=to_customer,
-        periodic_tasks=periodic_tasks,
-        customer_rate_limiter=RateLimiter(settings.customer_rate, clock=time.monotonic),
-        max_message_bytes=settings.max_message_bytes,
-        forward_fields=settings.forward_fields,
-        connections=connections,
-        metrics=metrics,
-        files=files,
-        conversations=conversations,
-        conversation_unproven=settings.conversation_unproven == "on",
-    )
-    socketio.on_namespace(chat)
-    agent_files = files.agent_files if files is not None and settings.attachment_hosts else None
-    posts = webhook.Webhook(settings, tokens, to_customer, periodic_tasks, metrics, agent_files)
+    time_series = TimeSeries() if settings.console_token else None
+    for tasks in ((socketio.server.eio.tick,), (guard.tick,)):
+        periodic_tasks.add(*tasks)
+    folder = Path(app.instance_path)
+    files = _files(folder, settings) if settings.files_url else None
+    if files is not None:
+        periodic_tasks.add(files.tick)
+        publish_files(metrics, files)
+    parts: channel.Channel | Channels
+    if channels is not None:
+        make = functools.partial(channel.build, folder=folder, server=socketio.server, time_series=time_series, files=files)
+        channels.build(make, close=connections.close)
+        parts = channels
+    else:
+        parts = channel.build(
+            settings,
+            NO_SCOPE,
+            metrics,
+            periodic_tasks,
+            folder=folder,
+            server=socketio.server,
+            time_series=time_series,
+            files=files,
+        )
+    socketio.on_namespace(parts.chat)
     # Flask and, before it, Socket.IO.
     inner: WsgiApp = app.wsgi_app.__call__  # type: ignore[operator]
-    draining = Draining(inner, connections=connections, to_dms=to_dms, to_customer=to_customer, store=store)
+    draining = Draining(
+        inner, connections=connections, to_dms=parts.to_dms, to_customer=parts.to_customer, store=parts.store
+    )
     cors = Cors(draining.__call__, socketio.server.eio)
     options = HttpOptions(
         timeouts=Timeouts(websocket_seconds=settings.ping_interval_seconds + 2 * settings.ping_timeout_seconds),
         max_body_bytes=settings.max_message_bytes,
-        fast_path=FastPath(webhook.PATH, webhook.create_fast_path(posts, draining.is_stopping)),
+        fast_path=FastPath(webhook.PATH, webhook.create_fast_path(parts.webhook, draining.is_stopping)),
         streams=is_upload if files is not None else None,
         cors_headers=cors.headers,
     )
-    for tasks in (
-        (socketio.server.eio.tick,),
-        (guard.tick, chat.tick),
-        # These wait for the store, maybe for seconds.
-        (to_customer.tick,),
-        *(((conversations.tick,),) if conversations is not None else ()),
-        (to_dms.tick,),
-        (to_dms.sweep,),
-    ):
-        periodic_tasks.add(*tasks)
-    if files is not None:
-        periodic_tasks.add(files.tick)
-    listener = StoreListener(
-        due=to_customer.due,
-        elsewhere=to_customer.deliver_pending,
-        now=lambda customer_id, text: to_customer.send_transient(customer_id, json.loads(text)),
-        reconnected=to_customer.reconnected,
-    )
-    if conversations is not None:
-        listener = replace(listener, news=conversations.news, reconnected=_both(listener.reconnected, conversations))
-    store.open(listener, runtime.start_service)
-    hook = Hook(
+    _publish_shared(metrics, guard)
+    return Hook(
         settings,
-        metrics,
+        parts.metrics,
         periodic_tasks,
-        tokens,
         guard,
         socketio,
         connections,
-        store,
         time_series,
-        conversations,
-        to_customer,
-        to_dms,
-        chat,
-        posts,
+        parts.store,
+        parts.to_customer,
+        parts.to_dms,
+        parts.chat,
+        parts.webhook,
         draining,
         cors,
         files,
         options,
+        channels,
     )
-    _publish(hook)
-    return hook
 
 
-def _files(app: Flask, settings: Settings) -> Files:
+def _files(folder: Path, settings: Settings) -> Files:
     return Files(
         settings,
-        folder=Path(app.instance_path),
+        folder=folder,
         call=BlockingCalls(threads=_FILE_THREADS),
         start_task=runtime.start_task,
         soon=runtime.start_task if runtime.is_gevent() else None,
@@ -223,14 +198,15 @@ def _guard(settings: Settings, periodic_tasks: PeriodicTasks) -> Guard:
     )
 
 
-def _socket_io(app: Flask, settings: Settings, guard: Guard) -> SocketIO:
+def _socket_io(app: Flask, settings: Settings, guard: Guard, channels: Channels | None) -> SocketIO:
     socketio = SocketIO()
+    # The console is a page of this hook's own.
+    own = bool(settings.console_token)
     socketio.init_app(
         app,
         guard=guard,
         async_mode="gevent" if runtime.is_gevent() else "threading",
-        # The console is a page of this hook's own.
-        cors_allowed_origins=Origins(settings.allowed_origins, own=bool(settings.console_token)),
+        cors_allowed_origins=channels.allows if channels is not None else Origins(settings.allowed_origins, own=own),
         max_http_buffer_size=settings.max_message_bytes,
         ping_interval=settings.ping_interval_seconds,
         ping_timeout=settings.ping_timeout_seconds,
@@ -238,86 +214,6 @@ def _socket_io(app: Flask, settings: Settings, guard: Guard) -> SocketIO:
     return socketio
 
 
-def _store(app: Flask, settings: Settings) -> Store:
-    return store_from_url(
-        settings.store_url,
-        folder=Path(app.instance_path),
-        ttl_seconds=settings.mailbox_ttl_seconds,
-        size=settings.mailbox_size,
-        aside=runtime.native_thread() or in_a_thread,
-        checkpoint_aside=runtime.native_thread() or in_a_thread,
-        max_queue_length=settings.max_queue_length,
-        outbox_size=settings.outbox_size,
-        conversation_ttl_seconds=settings.conversation_ttl_seconds,
-        conversation_size=settings.conversation_size,
-    )
-
-
-def _conversations(settings: Settings, store: Store, connections: Connections) -> Conversations | None:
-    if not settings.conversation_ttl_seconds:
-        return None
-    return Conversations(
-        store,
-        connections,
-        ack_timeout_seconds=settings.ack_timeout_seconds,
-        heartbeat_seconds=settings.ping_interval_seconds + settings.ping_timeout_seconds,
-        soon=runtime.start_task if runtime.is_gevent() else None,
-    )
-
-
-def _both(reconnected: Callable[[], None], conversations: Conversations) -> Callable[[], None]:
-    def both() -> None:
-        reconnected()
-        conversations.reconnected()
-
-    return both
-
-
-def _dms_client(settings: Settings, tokens: Tokens) -> DmsClient:
-    return DmsClient(
-        url=settings.dms_url,
-        tokens=tokens,
-        token_ttl_seconds=settings.jwt_ttl_seconds,
-        connect_timeout_seconds=settings.dms_connect_timeout_seconds,
-        read_timeout_seconds=settings.dms_read_timeout_seconds,
-    )
-
-
-def _authenticator(settings: Settings) -> Authenticator:
-    tokens = None
-    if settings.customer_token_secret:
-        tokens = CustomerTokens(
-            secret=settings.customer_token_secret,
-            previous_secret=settings.customer_token_secret_previous,
-            clock=time.time,
-        )
-    # All instances know this secret, and no client does.
-    key = hashlib.sha256(b"ids of unnamed customers\n" + settings.jwt_secret.encode()).digest()
-    return Authenticator(tokens=tokens, anonymous=settings.anonymous_customers, key=key)
-
-
-def _publish(hook: Hook) -> None:
-    if hook.files is not None:
-        publish_files(hook.metrics, hook.files)
-    metrics, to_dms, to_customer, chat, guard = hook.metrics, hook.to_dms, hook.to_customer, hook.chat, hook.guard
-    metrics.add_store(hook.store)
-    metrics.add_gauge("lch_connections", "Clients connected", chat.sockets)
-    metrics.add_gauge("lch_customers", "Customers who are here", to_customer.customers)
-    metrics.add_gauge("lch_messages_under_way", "Messages to DMS without an outcome yet", to_dms.pending)
-    metrics.add_gauge("lch_messages_unacknowledged", "Messages sent and not acknowledged yet", to_customer.unacknowledged)
-    metrics.add_counts("lch_deliveries", "What became of messages to customers", "outcome", lambda: to_customer.counts)
-    conversations = hook.conversations
-    if conversations is not None:
-        metrics.add_gauge(
-            "lch_conversation_followers", "Connections that follow their customer's conversation", conversations.followers
-        )
-        metrics.add_counts(
-            "lch_conversation_events", "What happened to conversations", "event", lambda: conversations.counts
-        )
-    metrics.add_counts("lch_clients", "What happened to connections and their messages", "event", lambda: chat.counts)
+def _publish_shared(metrics: Metrics, guard: Guard) -> None:
     metrics.add_counts("lch_refusals", "What was refused below Socket.IO's events", "reason", lambda: guard.counts)
     metrics.add_counts("lch_log_lines_dropped", "Lines of the log that could not be written", "reason", log_output.dropped)
-    metrics.add_counts("lch_outbox_events", "What happened to messages to DMS that waited", "event", lambda: to_dms.counts)
-    metrics.add_counts(
-        "lch_dms_retries", "Further tries to post to DMS", "reason", lambda: {"not_taken": to_dms.counts["tried_again"]}
-    )

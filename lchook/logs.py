@@ -83,6 +83,8 @@ class Log:
     # Where lines go without a log record, which would cost more than all else about them. None: through `logging`.
     output: ClassVar[TextIO | None] = None
     render: ClassVar[Render]
+    # Says for which connection to Pega something runs, where there are several.
+    connection: ClassVar[Callable[[], str] | None] = None
 
     def __init__(self, name: str) -> None:
         self._logger = logging.getLogger(f"lchook.{_part_of(name)}")
@@ -111,6 +113,8 @@ class Log:
 
     def _write(self, level: int, event: LogEvent, fields: dict[str, Any], *, exc_info: bool | BaseException = False) -> None:
         text = event.text
+        if Log.connection is not None and (connection := Log.connection()):
+            fields["connection"] = connection
         if event.named:
             text, fields = event.filled(fields)
         if Log.history is not None and level > logging.DEBUG:

@@ -22,11 +22,22 @@ class PeriodicTasks:
         self._start_task = start_task
         self._lock = threading.Lock()
         self._running = False
+        self._stopped = False
 
     def add(self, *functions: Callable[[], None]) -> None:
         """Call these, too, one after the other; those of other calls do not wait for them. One that fails is logged, and
-        called again. To be called before `start`."""
+        called again."""
         self._groups.append(functions)
+        if self._running:
+            self._start_task(self._run, functions)
+
+    def remove(self, *functions: Callable[[], None]) -> None:
+        """Call these, which were added together, no more."""
+        self._groups.remove(functions)
+
+    def stop(self) -> None:
+        """Call nothing any more."""
+        self._stopped = True
 
     def start(self) -> None:
         """Begin, if it has not begun. Not done when the application is made, so that commands have no tasks."""
@@ -35,12 +46,14 @@ class PeriodicTasks:
         with self._lock:
             start, self._running = not self._running, True
         if start:
-            for functions in self._groups:
+            for functions in list(self._groups):
                 self._start_task(self._run, functions)
 
     def _run(self, functions: tuple[Callable[[], None], ...]) -> None:
         while True:
             time.sleep(_SECONDS)
+            if self._stopped or functions not in self._groups:
+                return
             for function in functions:
                 try:
                     function()

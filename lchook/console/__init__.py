@@ -86,11 +86,6 @@ def _blueprint() -> Blueprint:
 
 
 def _secrets(settings: Settings) -> list[str]:
-    return [
-        settings.jwt_secret,
-        settings.jwt_secret_previous,
-        settings.customer_token_secret,
-        settings.customer_token_secret_previous,
-        settings.metrics_token,
-        settings.console_token,
-    ]
+    names = ("jwt_secret", "jwt_secret_previous", "customer_token_secret", "customer_token_secret_previous")
+    each = [getattr(one, name) for one in settings.connections or (settings,) for name in names]
+    return [*each, settings.metrics_token, settings.console_token]

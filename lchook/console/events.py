@@ -73,7 +73,7 @@ class Filter:
         if self.level != "info" and LEVELS.index(entry.level) < LEVELS.index(self.level):
             return False
         if self.exact or self.customer:
-            customer = entry.fields.get("customer")
+            customer = _customer(entry)
             if not isinstance(customer, str):
                 return False
             customer = redactor.hide(customer)
@@ -89,6 +89,8 @@ class Filter:
 def shown(number: int, entry: LogEntry, redactor: Redactor) -> dict[str, Any]:
     """An entry as the console's page gets it: `customer`, `message` and `type` by name, all else in `fields`."""
     fields = {name: redactor.hide(value) for name, value in entry.fields.items()}
+    if "customer" in fields:
+        fields["customer"] = redactor.hide(_customer(entry))
     return {
         "n": number,
         "at": round(entry.at * 1000, 1),
@@ -103,6 +105,12 @@ def shown(number: int, entry: LogEntry, redactor: Redactor) -> dict[str, Any]:
         "type": fields.pop("type", None),
         "fields": fields,
     }
+
+
+def _customer(entry: LogEntry) -> Any:
+    """Where there are several connections to Pega, `connection/customer`: ids may be equal."""
+    customer, connection = entry.fields.get("customer"), entry.fields.get("connection")
+    return customer if connection is None or customer is None else f"{connection}/{customer}"
 
 
 def latest(

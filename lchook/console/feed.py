@@ -9,14 +9,14 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from lchook.console.events import Filter, Redactor, latest
 from lchook.console.history import History
 from lchook.console.time_series import EVERY_SECONDS, TimeSeries
 from lchook.core import events
 from lchook.logs import Log
-from lchook.store import Store, StoreError
+from lchook.store import CustomerBacklog, MailboxBacklog, OutboxBacklog, StoreError
 
 log = Log("lchook.console")
 
@@ -31,6 +31,14 @@ _MAX_UNSENT_CHARACTERS = 1_000_000
 _STORE_SHARE = 0.02
 
 
+class Waits(Protocol):
+    """The store, or several."""
+
+    def mailbox_backlog(self) -> MailboxBacklog: ...
+    def customer_backlogs(self, limit: int) -> list[CustomerBacklog]: ...
+    def outbox_backlog(self) -> OutboxBacklog: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Sources:
     """Where the figures come from. Cheap, and callable from anywhere."""
@@ -41,7 +49,7 @@ class Sources:
     on_the_way: Callable[[], int]
     # Is the customer here, and how many messages are in flight to them?
     whereabouts: Callable[[str], tuple[bool, int]]
-    store: Store
+    store: Waits
 
 
 class Feed:

@@ -7,8 +7,6 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from lchook.web.metrics import Metrics
-
 EVERY_SECONDS = 2.0
 KEPT = 300
 # Of a busy hook's answers, the latest say enough.
@@ -44,10 +42,7 @@ class Totals(NamedTuple):
 class TimeSeries:
     """The rows of the last ten minutes. `tick` is a periodic task."""
 
-    def __init__(
-        self, metrics: Metrics, *, clock: Callable[[], float] = time.monotonic, wall_clock: Callable[[], float] = time.time
-    ) -> None:
-        self._metrics = metrics
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic, wall_clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._wall_clock = wall_clock
         self._answers: deque[float] = deque(maxlen=_MAX_ANSWERS)
@@ -60,9 +55,8 @@ class TimeSeries:
         """Where connections, customers and counts come from."""
         self._read = read
 
-    def dms_answered(self, seconds: float) -> None:
-        """DMS answered a post in so many seconds. In place of the histogram's `observe`, which it calls."""
-        self._metrics.dms_seconds.observe(seconds)
+    def dms_took(self, seconds: float) -> None:
+        """DMS answered a post in so many seconds."""
         self._answers.append(seconds)
 
     def tick(self) -> None:

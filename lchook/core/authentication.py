@@ -10,12 +10,13 @@ import base64
 import hashlib
 import hmac
 import secrets
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
 from lchook.core.addresses import is_public
 from lchook.core.messages import MessageError, customer_key
-from lchook.core.tokens import CustomerTokens, TokenError
+from lchook.core.tokens import CustomerClaim, TokenError
 
 ANONYMOUS_PREFIX = "anon-"
 _MAX_SESSION_CHARACTERS = 256
@@ -43,16 +44,19 @@ class Identity:
     anonymous_id_lasts: bool = True
     # `customer_id` follows from a session that the client keeps to itself.
     by_session: bool = False
+    # What goes to DMS with each text, whatever the client says under the same names.
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
-    def resolve_customer(self, claimed: str) -> str:
+    def resolve_customer(self, claimed: str | None) -> str:
         """The customer for whom a message goes that claims this id.
 
+        :param claimed: `None`, where it names none, which only a proven customer's may.
         :raises MessageError: where the socket may not speak for them.
         """
-        if self.proven:
-            if claimed != self.customer_id:
+        if self.proven and self.customer_id is not None:
+            if claimed not in (None, self.customer_id):
                 raise MessageError("customer_id must be the one that this connection's token is for")
-            return claimed
+            return self.customer_id
         if claimed:
             return claimed
         if self.anonymous_id is None:
@@ -60,10 +64,17 @@ class Identity:
         return self.anonymous_id
 
 
+class Verifier(Protocol):
+    """Knows good tokens of customers."""
+
+    def verify(self, token: object) -> CustomerClaim:
+        """:raises TokenError: saying which check failed."""
+
+
 class Authenticator:
     """Establishes the identity of a connecting socket."""
 
-    def __init__(self, *, tokens: CustomerTokens | None, anonymous: Anonymous, key: bytes) -> None:
+    def __init__(self, *, tokens: Verifier | None, anonymous: Anonymous, key: bytes) -> None:
         """:param key: a secret that all instances share; makes the ids of anonymous customers unguessable."""
         self._tokens = tokens
         self._anonymous = anonymous
@@ -87,7 +98,7 @@ class Authenticator:
                 raise RefusedError(str(error)) from error
             if customer_key(claim.customer_id) is None:
                 raise RefusedError("the token's sub is not acceptable as a customer's id")
-            return Identity(claim.customer_id, None, proven=True, expires_at=claim.expires_at)
+            return Identity(claim.customer_id, None, proven=True, expires_at=claim.expires_at, facts=claim.facts)
 
         session = fields.get("session")
         has_session = isinstance(session, str) and 0 < len(session) <= _MAX_SESSION_CHARACTERS

@@ -141,6 +141,13 @@ STANDS_BY = LogEvent("stands_by", "stands by: the customer is on another socket"
 DETACHED = LogEvent("detached", "mapping removed: the socket is closed", "connections")
 ON_ANOTHER_INSTANCE = LogEvent("on_another_instance", "now on another instance", "connections")
 TOKEN_EXPIRED = LogEvent("token_expired", "the token has expired: the socket is closed", "connections")
+KEYS_FETCHED = LogEvent("keys_fetched", "the identity provider's keys are here", "connections")
+KEYS_NOT_FETCHED = LogEvent(
+    "keys_not_fetched",
+    "the identity provider's keys cannot be fetched; known ones count for an hour, it is tried again",
+    "connections",
+    "lost",
+)
 ADDRESSES_HIDDEN = LogEvent(
     "addresses_hidden",
     "visitors without a name and a session come from an address that could be anybody's: a conversation of their own for"
@@ -159,6 +166,12 @@ WEBSOCKET_FAILED = LogEvent(
 )
 WEBSOCKET_NOT_WRITABLE = LogEvent("websocket_not_writable", "a WebSocket cannot be written to", "connections")
 PROTOCOL_BROKEN = LogEvent("protocol_broken", "a WebSocket is closed: its client broke the protocol", "connections")
+CHANNEL_ADDED = LogEvent("channel_added", "a connection to Pega is new: {name}", "connections")
+CHANNEL_CHANGED = LogEvent("channel_changed", "a connection to Pega goes on with new settings: {name}", "connections")
+CHANNEL_REMOVED = LogEvent(
+    "channel_removed", "a connection to Pega is there no more, and its clients are closed: {name}", "connections"
+)
+NOT_RELOADED = LogEvent("not_reloaded", "the settings were not loaded anew, and the former ones stay: {reason}", "other")
 CONNECTIONS_EXHAUSTED = LogEvent(
     "connections_exhausted",
     "hardly any connections are left: start more instances, or raise the limit of open files",
@@ -243,6 +256,11 @@ SETTINGS_QUOTED = LogEvent(
 )
 DMS_IN_THE_CLEAR = LogEvent(
     "dms_in_the_clear", "DMS_URL is http: messages and tokens go over the network in the clear.", "other"
+)
+KEYS_IN_THE_CLEAR = LogEvent(
+    "keys_in_the_clear",
+    "CUSTOMER_TOKEN_JWKS_URL is http: whoever is on the way can put in keys of their own and be any customer.",
+    "other",
 )
 NOT_READY = LogEvent("not_ready", "not ready", "other")
 METRICS_WITHOUT_STORE = LogEvent("metrics_without_store", "metrics without the store", "other")

@@ -9,7 +9,7 @@ import json
 import math
 import re
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -99,7 +99,12 @@ def customer_key(customer_id: object) -> str | None:
 
 
 def dms_from_client(
-    message: object, *, max_bytes: int, resolve_customer: Callable[[str], str], forward_fields: Sequence[str] = ()
+    message: object,
+    *,
+    max_bytes: int,
+    resolve_customer: Callable[[str | None], str],
+    forward_fields: Sequence[str] = (),
+    facts: Mapping[str, Any] | None = None,
 ) -> MessageToDms:
     """What DMS gets for a `clientMessage`.
 
@@ -108,12 +113,14 @@ def dms_from_client(
 
     :param resolve_customer: the customer for whom the message goes that claims this id; may raise `MessageError`.
     :param forward_fields: names of further fields that DMS is to get.
+    :param facts: where the customer is proven: what goes with each text in place of what the message says under the same
+        names. The message need not say then whose it is, and `resolve_customer` is asked for `None`.
     :raises MessageError: for anything that DMS could not make sense of, or larger than `max_bytes` as JSON.
     """
     if not isinstance(message, dict):
         raise MessageError("clientMessage takes one object with at least type and customer_id")
     claimed, type_, message_id = customer_key(message.get("customer_id")), message.get("type"), message.get("message_id")
-    if claimed is None:
+    if claimed is None and (facts is None or "customer_id" in message):
         raise MessageError(
             f"customer_id must be a string or a number, of at most {MAX_CUSTOMER_ID} characters "
             "(an empty string for a customer without a name)"
@@ -140,7 +147,11 @@ def dms_from_client(
         body = compact_json(fields).encode()
         # One typing indicator too many does no harm, and those of a client whose ids are always the same are all wanted.
         if message_id is not None and type_ != TYPING:
+            # Of what the client said: the next token may say other things of the same customer.
             key = fingerprint(canonical_json({**fields, "customer_id": customer_id}))
+        if facts:
+            ignored = _prove(fields, facts, ignored)
+            body = compact_json(fields).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise MessageError("the message must be plain JSON: no binary data, no NaN, not nested too deeply") from error
     if len(body) > max_bytes:
@@ -215,6 +226,15 @@ def _known_fields(message: dict[Any, Any], forward_fields: Sequence[str]) -> dic
         if message.get(name) is not None:
             fields.setdefault(name, message[name])
     return fields
+
+
+def _prove(fields: dict[str, Any], facts: Mapping[str, Any], ignored: Sequence[str]) -> Sequence[str]:
+    """Put what is proven in place of what the client said. Returns the names of what does not go as it said."""
+    replaced = [name for name, value in facts.items() if name in fields and fields[name] != value]
+    for name, value in facts.items():
+        if fields["type"] == "text" or name in fields:
+            fields[name] = value
+    return [*ignored, *replaced]
 
 
 def _ignored(message: dict[Any, Any], forward_fields: Sequence[str]) -> list[str]:

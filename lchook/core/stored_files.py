@@ -83,16 +83,26 @@ class FileKeys:
         self._customers = _derived(secret, "marks of customers")
         self._uploads = _derived(secret, "uploads")
         self._sources = _derived(secret, "sources")
+        self._connections = _derived(secret, "connections")
 
-    def mark(self, customer_id: str) -> str:
-        """What a customer's keys begin with. It tells nobody who that is."""
-        digest = hmac.new(self._customers, customer_id.encode("utf-8", "replace"), hashlib.sha256).digest()
+    def owner(self, connection: str, customer_id: str) -> str:
+        """Who owns a customer's files: with several connections to Pega, equal ids are others. Nobody can claim such an id.
+
+        :param connection: its name; empty for the one that is there without others.
+        """
+        if not connection:
+            return customer_id
+        return f"{_base32(hmac.new(self._connections, connection.encode(), hashlib.sha256).digest())}/{customer_id}"
+
+    def mark(self, owner: str) -> str:
+        """What the keys of a customer's files begin with. It tells nobody who that is."""
+        digest = hmac.new(self._customers, owner.encode("utf-8", "replace"), hashlib.sha256).digest()
         return _base32(digest[:10])
 
-    def new_key(self, customer_id: str, side: Literal["a", "c"], *, ttl_seconds: float) -> str:
+    def new_key(self, owner: str, side: Literal["a", "c"], *, ttl_seconds: float) -> str:
         """:param side: whose file it is, an agent's or the customer's."""
         expiry = int(self._clock() + ttl_seconds)
-        return f"{self.mark(customer_id)}/{expiry:010d}-{side}-{_base32(secrets.token_bytes(16))}"
+        return f"{self.mark(owner)}/{expiry:010d}-{side}-{_base32(secrets.token_bytes(16))}"
 
     def is_over(self, key: str) -> bool:
         expiry = expiry_of(key)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import jwt
@@ -18,6 +19,18 @@ CLOCK_SKEW_SECONDS = 300
 
 _ALGORITHM = "HS256"
 _MAX_VERIFIED = 500
+# They are kept for each connection, and travel with each text.
+_MAX_FACTS_CHARACTERS = 16_384
+# PyJWT's own checks of claims: the times are checked here, with a clock that tests can turn, and so is what tokens are for.
+UNCHECKED: Any = {
+    "verify_iat": False,
+    "verify_exp": False,
+    "verify_nbf": False,
+    "verify_aud": False,
+    "verify_iss": False,
+    "verify_sub": False,
+    "verify_jti": False,
+}
 # Pega chooses the secret and its length; `create_app` says once, in words, where it is short.
 warnings.filterwarnings("ignore", category=jwt.InsecureKeyLengthWarning)
 
@@ -85,23 +98,24 @@ class Tokens:
         now = self._clock()
         if claims["iss"] != self.issuer:
             raise TokenError("the token's iss is not this connection's id")
-        age_seconds = now - _number(claims, "iat")
+        age_seconds = now - number(claims, "iat")
         if age_seconds > MAX_AGE_SECONDS:
             raise TokenError(f"the token is older than {MAX_AGE_SECONDS} s (iat)")
         if age_seconds < -CLOCK_SKEW_SECONDS:
             raise TokenError("the token is from the future (iat): compare the clocks")
-        _check_has_begun(claims, now)
-        if "exp" in claims and now >= _number(claims, "exp"):
+        check_has_begun(claims, now)
+        if "exp" in claims and now >= number(claims, "exp"):
             raise TokenError("the token has expired (exp)")
         return claims
 
 
 @dataclass(frozen=True, slots=True)
 class CustomerClaim:
-    """Who a socket speaks for (`sub`), and until when (`exp`, seconds since 1970)."""
+    """Who a socket speaks for (`sub`), until when (`exp`, seconds since 1970), and what else is proven of them."""
 
     customer_id: str
     expires_at: float
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 class CustomerTokens:
@@ -125,46 +139,58 @@ class CustomerTokens:
         if not isinstance(token, str):
             raise TokenError("auth.token must be a JWT, a string")
         claims = _decode(token, self._secrets, require=["sub", "exp"])
-        expires_at = _number(claims, "exp")
+        expires_at = number(claims, "exp")
         if self._clock() >= expires_at:
             raise TokenError("the token has expired (exp)")
-        _check_has_begun(claims, self._clock())
+        check_has_begun(claims, self._clock())
         if not isinstance(claims["sub"], str) or not claims["sub"]:
             raise TokenError("the token's sub must be the customer's id, a string")
-        return CustomerClaim(claims["sub"], expires_at)
+        return CustomerClaim(claims["sub"], expires_at, proven_facts(claims))
+
+
+def proven_facts(claims: dict[str, Any]) -> dict[str, Any]:
+    """What DMS is told of a customer because the token says it.
+
+    :raises TokenError: where it is there and DMS could not be told. To leave it out would let the browser's word count.
+    """
+    facts = {name: claims[name] for name in ("customer_name", "context_data") if claims.get(name) is not None}
+    if not isinstance(facts.get("customer_name", ""), str):
+        raise TokenError("the token's customer_name must be a string")
+    if not isinstance(facts.get("context_data", {}), dict):
+        raise TokenError("the token's context_data must be an object")
+    try:
+        size = len(json.dumps(facts, allow_nan=False))
+    except (ValueError, RecursionError) as error:
+        raise TokenError("the token's context_data must be plain JSON, not nested too deeply") from error
+    if size > _MAX_FACTS_CHARACTERS:
+        raise TokenError(f"the token's customer_name and context_data are longer than {_MAX_FACTS_CHARACTERS} characters")
+    return facts
 
 
 def _secrets(secret: str, previous_secret: str) -> tuple[str, ...]:
     return (secret, previous_secret) if previous_secret else (secret,)
 
 
-def _check_has_begun(claims: dict[str, Any], now: float) -> None:
-    if claims.get("nbf") is not None and now < _number(claims, "nbf") - CLOCK_SKEW_SECONDS:
+def check_has_begun(claims: dict[str, Any], now: float) -> None:
+    """:raises TokenError: where it is not valid yet (`nbf`)."""
+    if claims.get("nbf") is not None and now < number(claims, "nbf") - CLOCK_SKEW_SECONDS:
         raise TokenError("the token is not valid yet (nbf): compare the clocks")
 
 
-def _number(claims: dict[str, Any], name: str) -> float:
+def number(claims: dict[str, Any], name: str) -> float:
+    """:raises TokenError: where a claim is no number that is finite."""
     value = claims[name]
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         # A whole number may be too large for a float.
         with contextlib.suppress(OverflowError):
-            if math.isfinite(number := float(value)):
-                return number
+            if math.isfinite(finite := float(value)):
+                return finite
     raise TokenError(f"the token's {name} must be a number")
 
 
 def _decode(token: str, secrets: Sequence[str], *, require: list[str]) -> dict[str, Any]:
     """The claims of a token that one of the secrets signed. `iss` and the times are left to the caller, and its clock."""
-    options: Any = {
-        "require": require,
-        "verify_iat": False,
-        "verify_exp": False,
-        "verify_nbf": False,
-        "verify_aud": False,
-        "verify_iss": False,
-        "verify_sub": False,
-        "verify_jti": False,
-    }
+    options: Any = {**UNCHECKED, "require": require}
     for secret in secrets:
         try:
             return jwt.decode(token, secret, algorithms=[_ALGORITHM], options=options)

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from dataclasses import dataclass
-from typing import Any
 
 import requests
-from requests.adapters import BaseAdapter, HTTPAdapter
-from requests.utils import select_proxy
 from urllib3.exceptions import HTTPError, MaxRetryError, NewConnectionError
 
 from lchook.core.body_coding import BodyError, decompressed
 from lchook.core.tokens import Tokens
-from lchook.dms.connection_pool import NotSentError, PooledAdapter
+from lchook.dms.connection_pool import NotSentError
 from lchook.dms.failures import cause_in_words
-from lchook.dms.trust import trusting_context
+from lchook.dms.way_out import WayOut, body_of
 
 # Posts under way at once; more wait. Each is a file descriptor, and gunicorn.conf.py reckons with so many.
 _MAX_POSTS = 1_500
@@ -100,16 +96,8 @@ class DmsClient:
         self._read_timeout_seconds = read_timeout_seconds
         self._posting = threading.BoundedSemaphore(_MAX_POSTS)
         self._posting_briefly = threading.BoundedSemaphore(_MAX_BRIEF_POSTS)
-        environment = requests.Session().merge_environment_settings(url, {}, None, None, None)
         self._url = url
-        self._proxies, self._cert = environment["proxies"], environment["cert"]
-        # A path to a CA bundle where the environment names one (REQUESTS_CA_BUNDLE); never False.
-        self._verify = environment["verify"] or True
-        # Adapters are used without their Session: that would read the environment anew for every post, follow redirects
-        # with our token in hand, and let a .netrc file replace the Authorization header.
-        proxy = select_proxy(url, self._proxies)
-        other_proxy = proxy and "://" in proxy and not proxy.lower().startswith("http://")
-        self._adapter: BaseAdapter = _OtherProxyAdapter(self._verify) if other_proxy else PooledAdapter(proxy=proxy)
+        self._way = WayOut(url, max_connections=_MAX_POSTS)
 
     def post(self, body: bytes) -> DmsAnswer:
         """Post one message, with a fresh token.
@@ -135,7 +123,7 @@ class DmsClient:
 
     def close(self) -> None:
         """Close the connections that are kept for later posts."""
-        self._adapter.close()
+        self._way.close()
 
     def _post(self, body: bytes, timeout: tuple[float, float]) -> DmsAnswer:
         request = requests.PreparedRequest()
@@ -149,14 +137,7 @@ class DmsClient:
             "Authorization": f"Bearer {self._tokens.sign(ttl_seconds=self._token_ttl_seconds)}",
         }
         try:
-            response = self._adapter.send(
-                request,
-                stream=True,
-                timeout=timeout,
-                verify=self._verify,
-                cert=self._cert,
-                proxies=self._proxies,
-            )
+            response = self._way.send(request, timeout)
         except requests.ConnectTimeout as error:
             raise DmsError("no connection to DMS within the time allowed", possibly_delivered=False) from error
         except requests.ReadTimeout as error:
@@ -174,43 +155,10 @@ class DmsClient:
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
             raise DmsError(f"posting to DMS failed ({type(error).__name__})", possibly_delivered=True) from error
         status, headers = response.status_code, response.headers
-        said = self._body_of(response)
+        said = body_of(response, max_bytes=_MAX_ANSWER_BYTES, within_seconds=self._read_timeout_seconds)
         # Of what went well nobody reads the words.
         coding = headers.get("Content-Encoding") if status >= 300 else None
         return DmsAnswer(status, headers.get("Retry-After"), _words(said, coding), headers.get("Location"))
-
-    def _body_of(self, response: requests.Response) -> bytes | bytearray:
-        """The answer's, read within bounds. The status has been seen: an answer that breaks off still counts."""
-        if response.raw is None:
-            return response.content
-        deadline = time.monotonic() + self._read_timeout_seconds
-        read = bytearray()
-        try:
-            while len(read) <= _MAX_ANSWER_BYTES and time.monotonic() < deadline:
-                piece = response.raw.read1(_MAX_ANSWER_BYTES)
-                if not piece:
-                    response.raw.release_conn()
-                    break
-                read += piece
-            else:
-                response.raw.close()
-        except (HTTPError, OSError, ValueError):
-            response.raw.close()
-        return read
-
-
-class _OtherProxyAdapter(HTTPAdapter):
-    """For proxies that speak TLS or SOCKS: requests' own adapter, which keeps as many tunnels as may be under way."""
-
-    def __init__(self, verify: bool | str) -> None:
-        self._verify = verify
-        super().__init__(pool_maxsize=_MAX_POSTS)
-
-    def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        super().init_poolmanager(*args, **options, ssl_context=trusting_context(self._verify))
-
-    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
-        return super().proxy_manager_for(proxy, **options, ssl_context=trusting_context(self._verify))
 
 
 def _words(body: bytes | bytearray, coding: str | None) -> str:

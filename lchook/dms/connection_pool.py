@@ -30,7 +30,7 @@ from lchook.dms.trust import trusting_context
 _MAX_IDLE = 500
 _IDLE_SECONDS = 30.0
 _RECEIVE_BYTES = 16 * 1024
-# Of an answer, no more than this is read.
+# Of an answer, no more than this is read, if nothing else is said.
 _MAX_ANSWER_BYTES = 64 * 1024
 _TCP_ESTABLISHED = 1
 
@@ -42,9 +42,10 @@ class NotSentError(requests.ConnectionError):
 class PooledAdapter(BaseAdapter):
     """See the module. Timeouts are seconds: to connect (TLS included), and for the whole answer."""
 
-    def __init__(self, *, proxy: str | None = None) -> None:
+    def __init__(self, *, proxy: str | None = None, max_answer_bytes: int = _MAX_ANSWER_BYTES) -> None:
         """:param proxy: the URL of an http proxy that all requests go through, whatever `send` is told of proxies."""
         super().__init__()
+        self._max_answer_bytes = max_answer_bytes
         self._proxy = proxy
         self._routes: dict[str, Route] = {}
         self._names = NameService()
@@ -81,7 +82,7 @@ class PooledAdapter(BaseAdapter):
                 connection.sendall(wire)
             except OSError as error:
                 raise NotSentError("the connection broke") from error
-            answer = _read_answer(connection, deadline)
+            answer = _read_answer(connection, deadline, self._max_answer_bytes)
             keep = answer.complete and answer.keep_alive
         finally:
             if keep:
@@ -189,10 +190,10 @@ class _Answer:
             self.complete = True
 
 
-def _read_answer(connection: socket.socket, deadline: float) -> _Answer:
+def _read_answer(connection: socket.socket, deadline: float, max_bytes: int) -> _Answer:
     """An answer, as far as it matters: its status is known, and its body is complete, or too long, or broken off."""
     answer = _Answer()
-    while not answer.complete and len(answer.body) <= _MAX_ANSWER_BYTES:
+    while not answer.complete and len(answer.body) <= max_bytes:
         try:
             connection.settimeout(max(0.001, deadline - time.monotonic()))
             data = connection.recv(_RECEIVE_BYTES)

@@ -39,7 +39,7 @@ def examine_settings(settings: Settings) -> Iterator[Finding]:
     yield from _who_may_read(settings)
     yield _who_may_connect(settings)
     yield _who_is_believed(settings)
-    if not settings.customer_token_secret and settings.anonymous_customers == "isolate":
+    if not settings.customers_need_tokens and settings.anonymous_customers == "isolate":
         yield _who_is_known_again(settings)
 
 
@@ -107,7 +107,7 @@ def _who_may_connect(settings: Settings) -> Finding:
     origins = settings.allowed_origins
     if origins == "*":
         says = "pages of any site may connect"
-        if settings.customer_token_secret:
+        if settings.customers_need_tokens:
             return Finding("origins", "ok", says)
         return Finding(
             "origins",
@@ -133,6 +133,13 @@ def _who_may_connect(settings: Settings) -> Finding:
 
 
 def _who_is_believed(settings: Settings) -> Finding:
+    if settings.customer_token_jwks_url:
+        beside = ", or by CUSTOMER_TOKEN_SECRET" if settings.customer_token_secret else ""
+        says = (
+            f"clients must bring a token that is signed by the identity provider {settings.customer_token_issuer!r}{beside},"
+            f" for {settings.customer_token_audience!r}; its {settings.customer_token_claim!r} is the customer's id"
+        )
+        return Finding("customers", "ok", says)
     if settings.customer_token_secret:
         return Finding(
             "customers",

@@ -16,7 +16,7 @@ from lchook.doctor.findings import Finding, quoted, within
 from lchook.doctor.settings import without_secrets
 from lchook.store import StoreError, UnknownFormatError
 from lchook.store.files import ON_NETWORK, network_file_system
-from lchook.store.from_url import DEFAULT_FILE, store_from_url
+from lchook.store.from_url import file_of, store_from_url
 
 _MAX_SECONDS = 10.0
 _LITTLE_SPACE_BYTES = 100 * 1024 * 1024
@@ -35,7 +35,7 @@ def examine_store(settings: Settings, *, folder: Path) -> Iterator[Finding]:
         return
     path = None
     if parts.scheme == "sqlite":
-        path = Path(parts.path) if parts.path else folder / DEFAULT_FILE
+        path = file_of(settings.store_url, folder=folder, namespace=settings.namespace)
     where = f"the file {path}" if path else f"Redis at {without_secrets(settings.store_url)}"
     try:
         seconds = within(_MAX_SECONDS, lambda: _keep_and_remove(settings, folder))
@@ -66,7 +66,11 @@ def _keep_and_remove(settings: Settings, folder: Path) -> float:
     :raises StoreError: where it does not work. :raises UnknownFormatError: likewise.
     """
     store = store_from_url(
-        settings.store_url, folder=folder, ttl_seconds=settings.mailbox_ttl_seconds, size=settings.mailbox_size
+        settings.store_url,
+        folder=folder,
+        ttl_seconds=settings.mailbox_ttl_seconds,
+        size=settings.mailbox_size,
+        namespace=settings.namespace,
     )
     nobody, text = f"lch-doctor-{uuid.uuid4()}", '{"type":"text"}'
     started = time.monotonic()

@@ -14,6 +14,7 @@ from typing import Any
 from config import Settings
 from lchook.core.tokens import CLOCK_SKEW_SECONDS, MAX_AGE_SECONDS, CustomerTokens, TokenError, Tokens
 from lchook.doctor.findings import Finding, Status, in_words, quoted
+from lchook.doctor.provider import explain_providers_token
 from lchook.doctor.token_parts import bare, fitting_secret, parts
 
 # Seconds since 1970 get there in the year 5138; milliseconds passed it in 1973.
@@ -33,6 +34,9 @@ def explain(text: str, settings: Settings, *, clock: Callable[[], float] = time.
         yield Finding("structure", "problem", str(error), _NO_JWT)
         return
     yield Finding("structure", "ok", f"a JWT, header {quoted(json.dumps(header))}")
+    if settings.customer_token_jwks_url and not str(header.get("alg")).startswith("HS"):
+        yield from explain_providers_token(token, header, claims, settings, clock)
+        return
     yield _algorithm(header.get("alg"))
     fitting = fitting_secret(token, signature, str(header.get("alg")), settings)
     yield _signature(fitting, settings)

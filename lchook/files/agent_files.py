@@ -70,7 +70,7 @@ class AgentFiles:
         """How many files are being fetched, or wait for that."""
         return len(self._under_way)
 
-    def replace_links(self, message: MessageToCustomer) -> tuple[MessageToCustomer, list[Pending]]:
+    def replace_links(self, message: MessageToCustomer, owner: str) -> tuple[MessageToCustomer, list[Pending]]:
         """The message with LCH's links, and what is to be fetched for them. Without I/O."""
         attachments = message.payload.get("attachments")
         if not isinstance(attachments, list):
@@ -80,7 +80,7 @@ class AgentFiles:
         for attachment in attachments:
             url = attachment.get("url") if isinstance(attachment, dict) else None
             if len(pending) < _MAX_ATTACHMENTS and self._downloads.hosts.source(url) is not None:
-                key = self._store.keys.new_key(message.customer_id, "a", ttl_seconds=self._ttl_seconds)
+                key = self._store.keys.new_key(owner, "a", ttl_seconds=self._ttl_seconds)
                 one = Pending(key, str(url), clean_name(attachment.get("file_name")))
                 pending.append(one)
                 own = link(self._public_url, key, one.name, source=self._store.keys.sign_source(one))

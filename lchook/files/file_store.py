@@ -105,9 +105,9 @@ class FileStore:
     def is_there(self, key: str) -> bool:
         return self._do(self._bucket.read, key, 0, 1) is not None
 
-    def used(self, customer_id: str) -> Used:
+    def used(self, owner: str) -> Used:
         """By the files that the customer sent, and whose time is not over."""
-        found = self._do(lambda: list(self._bucket.objects(self.keys.mark(customer_id))))
+        found = self._do(lambda: list(self._bucket.objects(self.keys.mark(owner))))
         sizes = [size - HEADER_BYTES for key, size in found if is_of_customer(key) and not self.keys.is_over(key)]
         return Used(len(sizes), sum(sizes))
 
@@ -136,9 +136,9 @@ class FileStore:
             self._do(self._bucket.delete, over, seconds=_PUT_SECONDS)
         return len(over), [key.removesuffix(PENDING) for key in {*found} - {*over} if key.endswith(PENDING)]
 
-    def forget(self, customer_id: str) -> int:
+    def forget(self, owner: str) -> int:
         """Delete all files of a customer, of both sides; returns how many."""
-        keys = [key for key, _ in self._do(lambda: list(self._bucket.objects(self.keys.mark(customer_id))))]
+        keys = [key for key, _ in self._do(lambda: list(self._bucket.objects(self.keys.mark(owner))))]
         if keys:
             self._do(self._bucket.delete, keys, seconds=_PUT_SECONDS)
         return len(keys)

@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 from config import Settings
 from lchook.core import events
 from lchook.core.fetch_rules import AttachmentHosts
+from lchook.core.messages import MessageToCustomer
 from lchook.core.rate_limiter import RateLimiter
-from lchook.core.stored_files import FileKeys
+from lchook.core.stored_files import FileKeys, Pending
 from lchook.files import Bucket, Call, FilesError, Start
 from lchook.files.agent_files import AgentFiles
 from lchook.files.download import Downloads
@@ -73,7 +74,7 @@ class Files:
             ttl_seconds=settings.files_ttl_seconds,
             start_task=start_task,
         )
-        self._soon = soon or (lambda task, *args: task(*args))
+        self.soon = soon or (lambda task, *args: task(*args))
         self._next_sweep = 0.0
         self._own: Counter[str] = Counter()
 
@@ -84,18 +85,9 @@ class Files:
     def count(self, event: str) -> None:
         self._own[event] += 1
 
-    def request(self, customer_id: str, asked: dict[Any, Any], answer: Callable[[dict[str, Any]], object]) -> None:
-        """A customer asks to send a file; the answer comes in time."""
-        self._soon(lambda: answer(self.uploads.grant(customer_id, asked)))
-
-    def forget(self, customer_id: str) -> int:
-        """Delete all files of a customer, of both sides; returns how many.
-
-        :raises FilesError: where the bucket fails.
-        """
-        count = self.store.forget(customer_id)
-        log.info(events.FILES_FORGOTTEN, customer=customer_id, files=count)
-        return count
+    def of(self, connection: str) -> CustomerFiles:
+        """Those of one connection to Pega, by its name; empty for the one that is there without others."""
+        return CustomerFiles(self, connection, self.soon)
 
     def tick(self) -> None:
         """Delete what is over, and go on with what another process has left."""
@@ -113,6 +105,40 @@ class Files:
             self._own["expired"] += deleted
             log.info(events.FILES_EXPIRED, files=deleted)
         self.agent_files.take_up(pending)
+
+
+class CustomerFiles:
+    """Files as a connection's customers have them: they never meet another connection's customers with equal ids."""
+
+    def __init__(self, files: Files, connection: str, soon: Start) -> None:
+        self._files = files
+        self._connection = connection
+        self._soon = soon
+
+    def request(self, customer_id: str, asked: dict[Any, Any], answer: Callable[[dict[str, Any]], object]) -> None:
+        """A customer asks to send a file; the answer comes in time."""
+        owner = self._owner(customer_id)
+        self._soon(lambda: answer(self._files.uploads.grant(customer_id, asked, owner=owner)))
+
+    def replace_links(self, message: MessageToCustomer) -> tuple[MessageToCustomer, list[Pending]]:
+        """A webhook's message with LCH's links, and what is to be fetched for them. Without I/O."""
+        return self._files.agent_files.replace_links(message, self._owner(message.customer_id))
+
+    def fetch(self, pending: list[Pending]) -> None:
+        """The message is stored: fetch what it names."""
+        self._files.agent_files.fetch(pending)
+
+    def forget(self, customer_id: str) -> int:
+        """Delete all files of a customer, of both sides; returns how many.
+
+        :raises FilesError: where the bucket fails.
+        """
+        count = self._files.store.forget(self._owner(customer_id))
+        log.info(events.FILES_FORGOTTEN, customer=customer_id, files=count)
+        return count
+
+    def _owner(self, customer_id: str) -> str:
+        return self._files.store.keys.owner(self._connection, customer_id)
 
 
 def bucket_from_url(url: str, *, folder: Path) -> Bucket:

@@ -84,13 +84,14 @@ class Uploads:
         """How many uploads come in now."""
         return self._under_way.total()
 
-    def grant(self, customer_id: str, asked: dict[Any, Any]) -> dict[str, Any]:
+    def grant(self, customer_id: str, asked: dict[Any, Any], *, owner: str | None = None) -> dict[str, Any]:
         """The answer to `fileRequest`: how to upload the file, and where it will be; or why not.
 
+        :param owner: whose files they are, if not simply the customer's.
         :param asked: `name`, `size`, and `type`, which is not believed.
         """
         try:
-            answer = self._grant(customer_id, asked)
+            answer = self._grant(owner or customer_id, asked)
         except UploadRefusedError as error:
             self.counts["request_refused"] += 1
             log.warning(events.FILE_REQUEST_REFUSED, customer=customer_id, reason=error)
@@ -102,17 +103,17 @@ class Uploads:
         self.counts["granted"] += 1
         return answer
 
-    def _grant(self, customer_id: str, asked: dict[Any, Any]) -> dict[str, Any]:
+    def _grant(self, owner: str, asked: dict[Any, Any]) -> dict[str, Any]:
         size, bounds = asked.get("size"), self._bounds
         if not isinstance(size, int) or isinstance(size, bool) or size < 1:
             raise UploadRefusedError(400, "size must be the file's size in bytes, a whole number of at least 1")
         if size > bounds.max_bytes:
             raise UploadRefusedError(413, f"the file is too large: at most {_in_words(bounds.max_bytes)}")
-        mark = self._store.keys.mark(customer_id)
+        mark = self._store.keys.mark(owner)
         if not self._rate_limiter.allows(mark):
             raise UploadRefusedError(429, "too many files: wait a little")
-        used = self._store.used(customer_id)
-        key = self._store.keys.new_key(customer_id, "c", ttl_seconds=self._ttl_seconds)
+        used = self._store.used(owner)
+        key = self._store.keys.new_key(owner, "c", ttl_seconds=self._ttl_seconds)
         now = self._clock()
         with self._lock:
             granted = self._granted.setdefault(mark, _Granted())

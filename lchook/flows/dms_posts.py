@@ -25,6 +25,11 @@ class DmsPosts:
         self._dms = dms
         self._on_answer = on_answer
 
+    def use(self, dms: DmsClient) -> None:
+        """From now on post with this client; what is under way with the other one ends there."""
+        before, self._dms = self._dms, dms
+        before.close()
+
     def post(self, customer_id: str, message_id: MessageId, body: bytes, *, briefly: bool = False) -> PostResult:
         """Post a message.
 

@@ -24,3 +24,19 @@ app = create_app(settings)
 # The token is of this sandbox only, and in the fragment it reaches no log.
 console_url = f"/console#token={quote(settings.console_token)}" if settings.console_token else ""
 app.register_blueprint(create_blueprint(dms, console_url=console_url, files_url=f"{settings.public_url}/sandbox/files"))
+for each in settings.connections[1:]:
+    # The second brand, with an identity provider of its own.
+    from lchook.sandbox import second
+    from lchook.sandbox.identity_provider import IdentityProvider
+
+    its_dms = SandboxDms(
+        issuer=each.jwt_issuer,
+        secret=each.jwt_secret,
+        webhook_url=dms.webhook_url,
+        port=urlsplit(each.dms_url).port or 0,
+        pace_seconds=0.7,
+    )
+    provider = IdentityProvider(port=urlsplit(each.customer_token_jwks_url).port or 0)
+    its_dms.start()
+    provider.start()
+    app.register_blueprint(second.create_blueprint(its_dms, provider))

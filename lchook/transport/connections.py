@@ -23,9 +23,11 @@ _PACKET_OVERHEAD = 500
 class Connections:
     """Those of one namespace."""
 
-    def __init__(self, server: Server, namespace: str = "/") -> None:
+    def __init__(self, server: Server, namespace: str = "/", *, bound: Callable[[Any], Any] | None = None) -> None:
+        """:param bound: makes of a callback one that runs where it should, whoever calls it."""
         self._server = server
         self._namespace = namespace
+        self._bound = bound
 
     def emit(
         self, connection: str, payload: str, acknowledged: Callable[..., object], *, event: str = "serverMessage"
@@ -37,6 +39,8 @@ class Connections:
 
         :param payload: JSON.
         """
+        if self._bound is not None:
+            acknowledged = self._bound(acknowledged)
         session = self._session(connection)
         if session is None or session.closed:
             # It is gone, or it is the test client's.
@@ -71,6 +75,8 @@ class Connections:
 
         :param answered: called when it does.
         """
+        if self._bound is not None and answered is not None:
+            answered = self._bound(answered)
         session = self._session(connection)
         if session is not None:
             with contextlib.suppress(SocketIsClosedError):

@@ -24,7 +24,16 @@ from lchook.transport.strict_json import StrictPacket
 log = Log(__name__)
 
 # What is read of a connection's environ later on, by python-socketio and by Flask-SocketIO.
-_KEPT = ("REMOTE_ADDR", "REQUEST_METHOD", "PATH_INFO", "QUERY_STRING", "HTTP_USER_AGENT", "flask.app", "wsgi.websocket")
+_KEPT = (
+    "REMOTE_ADDR",
+    "REQUEST_METHOD",
+    "PATH_INFO",
+    "QUERY_STRING",
+    "HTTP_USER_AGENT",
+    "flask.app",
+    "wsgi.websocket",
+    "lch.connections",
+)
 # For how long the Flask-SocketIO test client, which wants its acknowledgement at once, waits for one.
 _SERIAL_WAIT_SECONDS = 120
 

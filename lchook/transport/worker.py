@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -59,6 +60,9 @@ class Served(Protocol):
     def start(self) -> None:
         """The worker serves."""
 
+    def reload(self) -> None:
+        """The worker was told to read anew what may change while it serves."""
+
 
 class Worker(GeventWebSocketWorker):  # type: ignore[misc]
     """What `worker_class` in gunicorn.conf.py names."""
@@ -67,6 +71,7 @@ class Worker(GeventWebSocketWorker):  # type: ignore[misc]
     wsgi_handler = Handler
     timeouts = Timeouts()
     _told_to_stop = False
+    _told_to_reload = False
     # gunicorn calls it in its master, before there is any worker.
     setup = staticmethod(check_before_workers)
 
@@ -93,12 +98,25 @@ class Worker(GeventWebSocketWorker):  # type: ignore[misc]
             served.start()
         while not self._told_to_stop:
             self.notify()
+            if self._told_to_reload and served is not None:
+                self._told_to_reload = False
+                gevent.spawn(served.reload)
             gevent.sleep(_TOLD_SECONDS)
         ending = gevent.spawn(self._end, servers)
         while not ending.ready():
             self.notify()
             ending.join(timeout=1.0)
         self.alive = False
+
+    def init_signals(self) -> None:
+        """gunicorn's, and SIGHUP, which would end the worker."""
+        super().init_signals()
+        signal.signal(signal.SIGHUP, self.handle_hup)
+        signal.siginterrupt(signal.SIGHUP, False)
+
+    def handle_hup(self, sig: int, frame: Any) -> None:
+        """SIGHUP."""
+        self._told_to_reload = True
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """SIGTERM, once or more. gunicorn's own clears `alive`, and its loop then refuses connections while it waits."""

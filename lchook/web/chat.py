@@ -15,10 +15,18 @@ from typing import Any
 from lchook.core import events
 from lchook.core.addresses import is_this_machine
 from lchook.core.authentication import Authenticator, Identity, RefusedError
-from lchook.core.messages import END_OF_SESSION, TYPING, MessageError, MessageToDms, customer_key, dms_from_client
+from lchook.core.messages import (
+    END_OF_SESSION,
+    FIELDS_TO_DMS,
+    TYPING,
+    MessageError,
+    MessageToDms,
+    customer_key,
+    dms_from_client,
+)
 from lchook.core.outcomes import Outcome
 from lchook.core.rate_limiter import RateLimiter
-from lchook.files.files import Files
+from lchook.files.files import CustomerFiles
 from lchook.flows.conversations import Conversations
 from lchook.flows.to_customer import ToCustomer
 from lchook.flows.to_dms import ToDms
@@ -79,7 +87,7 @@ class Chat(Namespace):
         forward_fields: Sequence[str],
         connections: Connections,
         metrics: Metrics,
-        files: Files | None = None,
+        files: CustomerFiles | None = None,
         conversations: Conversations | None = None,
         conversation_unproven: bool = False,
         clock: Callable[[], float] = time.time,
@@ -184,6 +192,14 @@ class Chat(Namespace):
                 self.counts["tokens_expired"] += 1
                 self._connections.close(sid)
 
+    def use(self, authenticator: Authenticator) -> None:
+        """From now on this says who connects as whom."""
+        self._authenticator = authenticator
+
+    def sids(self) -> list[str]:
+        """The clients that are connected."""
+        return list(self._sockets)
+
     def sockets(self) -> int:
         """How many clients are connected."""
         return len(self._sockets)
@@ -192,6 +208,7 @@ class Chat(Namespace):
         message: MessageToDms | None = None
         follows = False
         came_at = time.monotonic()
+        known = self._sockets.get(sid)
 
         def done(outcome: Outcome) -> bool:
             answer = outcome.as_dict()
@@ -215,6 +232,7 @@ class Chat(Namespace):
                 max_bytes=self._max_message_bytes,
                 resolve_customer=lambda claimed: self._resolve_customer(sid, claimed),
                 forward_fields=self._forward_fields,
+                facts=known.identity.facts if known is not None and known.identity.proven else None,
             )
         except MessageError as error:
             self.counts["messages_rejected"] += 1
@@ -266,11 +284,11 @@ class Chat(Namespace):
 
     def _tell_ignored(self, message: MessageToDms) -> None:
         for name in message.ignored:
-            if name not in self._told_ignored and len(self._told_ignored) < _MAX_TOLD_IGNORED:
+            if name not in FIELDS_TO_DMS and name not in self._told_ignored and len(self._told_ignored) < _MAX_TOLD_IGNORED:
                 self._told_ignored.add(name)
                 log.warning(events.FIELD_IGNORED, field=name, type=message.type)
 
-    def _resolve_customer(self, sid: str, claimed: str) -> str:
+    def _resolve_customer(self, sid: str, claimed: str | None) -> str:
         """The customer for whom a message of this socket goes that claims this id."""
         known = self._sockets.get(sid)
         if known is None:

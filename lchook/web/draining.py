@@ -9,13 +9,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
 from lchook.core import events
-from lchook.flows.to_customer import ToCustomer
-from lchook.flows.to_dms import ToDms
 from lchook.logs import Log
-from lchook.store import Store
 from lchook.transport.connections import Connections
 from lchook.transport.cors import SOCKET_IO, WsgiApp
 
@@ -28,11 +25,31 @@ _ACKNOWLEDGEMENT_SECONDS = 2.0
 _REFUSAL = json.dumps({"error": "this instance is stopping: try again"}).encode()
 
 
+class ToDms(Protocol):
+    """The flow to DMS, or several."""
+
+    def stop(self) -> None: ...
+    def pending(self) -> int: ...
+    def unfinished(self) -> int: ...
+
+
+class ToCustomer(Protocol):
+    """The flow to customers, or several."""
+
+    def unacknowledged(self) -> int: ...
+
+
+class Closes(Protocol):
+    """The store, or several."""
+
+    def close(self) -> None: ...
+
+
 class Draining:
     """WSGI middleware around the application, and the way to its end."""
 
     def __init__(
-        self, app: WsgiApp, *, connections: Connections, to_dms: ToDms, to_customer: ToCustomer, store: Store
+        self, app: WsgiApp, *, connections: Connections, to_dms: ToDms, to_customer: ToCustomer, store: Closes
     ) -> None:
         self._app = app
         self._connections = connections

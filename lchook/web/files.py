@@ -54,7 +54,7 @@ def publish_files(metrics: Metrics, files: Files) -> None:
 def create_blueprint(settings: Settings, files: Files) -> Blueprint:
     """The routes: `PUT` for who has a grant, `GET` for who has the link."""
     blueprint = Blueprint("files", __name__)
-    origins = list(settings.allowed_origins or ())
+    origins = sorted({one for each in settings.connections or (settings,) for one in each.allowed_origins or ()})
 
     @cross_origin(origins=origins, methods=["PUT"], allow_headers=["Authorization", "Content-Type"], max_age=7200)
     def put(customer: str, file: str) -> Response:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import hmac
-from typing import Any
+from typing import Any, Protocol
 
 from flask import Blueprint, Response, request
 from werkzeug.datastructures import WWWAuthenticate
@@ -14,14 +14,26 @@ from werkzeug.exceptions import Unauthorized
 
 from lchook.core import events
 from lchook.logs import Log
-from lchook.store import Store, StoreError
+from lchook.store import StoreError
 from lchook.web.draining import Draining
-from lchook.web.metrics import CONTENT_TYPE, Metrics
+from lchook.web.metrics import CONTENT_TYPE
 
 log = Log(__name__)
 
 
-def create_blueprint(*, store: Store, draining: Draining, metrics: Metrics, metrics_token: str) -> Blueprint:
+class Checks(Protocol):
+    """The store, or several."""
+
+    def check(self) -> None: ...
+
+
+class Figures(Protocol):
+    """Of one connection to Pega, or several."""
+
+    def text(self) -> bytes: ...
+
+
+def create_blueprint(*, store: Checks, draining: Draining, metrics: Figures, metrics_token: str) -> Blueprint:
     """The routes.
 
     :param metrics_token: what `/metrics` asks for as a bearer token; empty for nothing.

@@ -17,6 +17,7 @@ from lchook.core.rate_limiter import RateLimiter
 from lchook.logs import Log
 from lchook.pages.front import front_page
 from lchook.web import webhook
+from lchook.web.channel_metrics import ChannelMetrics
 from lchook.web.metrics import Metrics
 
 log = Log(__name__)
@@ -27,7 +28,7 @@ _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _ADDRESSES = f"DMS posts to {webhook.PATH}, chat clients connect to /socket.io/."
 
 
-def register(app: Flask, metrics: Metrics) -> None:
+def register(app: Flask, metrics: Metrics | ChannelMetrics) -> None:
     """Answer errors, and what no route answers. A route for `/`, whoever adds it, comes before the page."""
     rates = RateLimiter(_LINES_PER_SECOND, clock=time.monotonic)
 

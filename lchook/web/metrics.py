@@ -89,6 +89,11 @@ class Metrics(Collector):
         """Publish what waits in the store."""
         self._store = store
 
+    def drop(self, *names: str) -> None:
+        """Publish these no more."""
+        self._counts = [each for each in self._counts if each[0] not in names]
+        self._gauges = [each for each in self._gauges if each[0] not in names]
+
     def text(self) -> bytes:
         """All of it, as Prometheus reads it."""
         return generate_latest(self.registry)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Protocol
 
 from flask import Blueprint, Response, request
 from flask_cors import cross_origin
@@ -18,7 +19,7 @@ from lchook.core.body_coding import ACCEPTED_CODINGS, BodyError, decompressed
 from lchook.core.canonical import canonical_json, fingerprint
 from lchook.core.messages import MessageError, customer_from_dms
 from lchook.core.tokens import TokenError, Tokens
-from lchook.files.agent_files import AgentFiles
+from lchook.files.files import CustomerFiles
 from lchook.flows.to_customer import ToCustomer
 from lchook.logs import Log, Redacted
 from lchook.periodic_tasks import PeriodicTasks
@@ -35,6 +36,22 @@ TakePost = Callable[[str | None, bytes], tuple[int, Headers, bytes] | None]
 _GOOD = (("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", "2"))
 
 
+class Receives(Protocol):
+    """Takes posts."""
+
+    max_bytes: int
+
+    def receive(
+        self,
+        authorization: str | None,
+        read: Callable[[], bytes | None],
+        *,
+        content_type: str | None = None,
+        content_encoding: str | None = None,
+    ) -> tuple[int, str | None]:
+        """See `Webhook`."""
+
+
 class Webhook:
     """What becomes of a post, whoever took it in."""
 
@@ -45,7 +62,7 @@ class Webhook:
         to_customer: ToCustomer,
         periodic_tasks: PeriodicTasks,
         metrics: Metrics,
-        agent_files: AgentFiles | None = None,
+        agent_files: CustomerFiles | None = None,
     ) -> None:
         self.max_bytes = settings.max_message_bytes
         self._needs_token = settings.webhook_auth == "required"
@@ -54,6 +71,14 @@ class Webhook:
         self._periodic_tasks = periodic_tasks
         self._metrics = metrics
         self._agent_files = agent_files
+
+    def use(self, tokens: Tokens) -> None:
+        """From now on these are the tokens that count."""
+        self._tokens = tokens
+
+    def verify(self, authorization: str | None) -> None:
+        """:raises TokenError: where the header holds no token that counts here."""
+        self._tokens.verify_authorization(authorization)
 
     def receive(
         self,
@@ -116,7 +141,7 @@ class Webhook:
         return status, error
 
 
-def create_fast_path(webhook: Webhook, is_stopping: Callable[[], bool]) -> TakePost:
+def create_fast_path(webhook: Receives, is_stopping: Callable[[], bool]) -> TakePost:
     """What the worker does with plain posts to the webhook. All others, and all where the process ends, go on to Flask and
     its view of the same webhook."""
 
@@ -135,7 +160,7 @@ def create_fast_path(webhook: Webhook, is_stopping: Callable[[], bool]) -> TakeP
     return take
 
 
-def create_blueprint(settings: Settings, webhook: Webhook) -> Blueprint:
+def create_blueprint(settings: Settings, webhook: Receives) -> Blueprint:
     """The routes of the webhook: `POST` for DMS, `GET` for the person who pastes the address into a browser."""
     blueprint = Blueprint("webhook", __name__)
 
@@ -163,7 +188,10 @@ def create_blueprint(settings: Settings, webhook: Webhook) -> Blueprint:
         headers, text = _as_http(status, error)
         return Response(text, status, headers)
 
-    @cross_origin(origins=list(settings.allowed_origins or ()), methods=["GET"])
+    allowed = [each.allowed_origins for each in settings.connections or (settings,)]
+    origins = ["*"] if "*" in allowed else [origin for each in allowed for origin in each or ()]
+
+    @cross_origin(origins=origins, methods=["GET"])
     def describe() -> Response:
         return Response("LCH's webhook is here. DMS reaches it by POST.\n", mimetype="text/plain")
 

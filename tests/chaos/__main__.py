@@ -9,7 +9,7 @@ import time
 from tests.chaos import scenarios
 from tests.chaos.counts import Count
 
-_COLUMNS = "{:<12} {:<42} {:<7} {:>9} {:>8} {:>5} {:>7} {:<22} {:>8} {:>7} {:>7}"
+_COLUMNS = "{:<12} {:<42} {:<7} {:>9} {:>8} {:>7} {:>5} {:>7} {:<22} {:>8} {:>7} {:>7}"
 
 
 def main() -> None:
@@ -29,6 +29,7 @@ def main() -> None:
         "store",
         "instances",
         "messages",
+        "crossed",
         "lost",
         "doubled",
         "of these unavoidable",
@@ -39,7 +40,7 @@ def main() -> None:
     print(_COLUMNS.format(*head), flush=True)
     stop_seconds: list[float] = []
     started = time.monotonic()
-    for scenario in (*scenarios.TO_CUSTOMER, *scenarios.TO_DMS, *scenarios.DEAF, *scenarios.BOTH):
+    for scenario in (*scenarios.TO_CUSTOMER, *scenarios.TO_DMS, *scenarios.DEAF, *scenarios.BOTH, *scenarios.CONNECTIONS):
         if options.only not in scenario.name:
             continue
         for store in scenario.stores:
@@ -75,7 +76,7 @@ def _print(flow: str, scenario: scenarios.Scenario, store: str, count: Count) ->
     kinds = ((count.in_flight, "f"), (count.interrupted, "k"), (count.unacknowledged, "n"))
     unavoidable = " ".join(f"{number} {kind}" for number, kind in kinds if number)
     disorder = f"{count.loosely_ordered} n" if count.loosely_ordered else count.out_of_order
-    numbers = (count.messages, count.lost, count.doubled, unavoidable, disorder)
+    numbers = (count.messages, count.crossed, count.lost, count.doubled, unavoidable, disorder)
     failed, unknown = (str(count.failed), str(count.unknown)) if flow == "to DMS" else ("", "")
     print(_COLUMNS.format(flow, scenario.name, store, scenario.instances, *numbers, failed, unknown), flush=True)
     for problem in count.problems[:5]:

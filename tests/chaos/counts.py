@@ -25,6 +25,8 @@ class Count:
     """
 
     messages: int = 0
+    # Where there are several connections to Pega: those that came to a customer, or to the DMS, of another one.
+    crossed: int = 0
     lost: int = 0
     doubled: int = 0
     in_flight: int = 0
@@ -41,7 +43,7 @@ class Count:
     @property
     def is_right(self) -> bool:
         unavoidable = self.in_flight + self.interrupted + self.unacknowledged
-        return not self.lost and not self.out_of_order and self.doubled == unavoidable
+        return not self.crossed and not self.lost and not self.out_of_order and self.doubled == unavoidable
 
     def __iadd__(self, other: Count) -> Count:
         for each in fields(self):
@@ -66,7 +68,9 @@ class Acknowledgements:
 
 def to_customer(client: ChaosClient, kept: Sequence[int], acknowledgements: Acknowledgements) -> Count:
     """:param kept: the numbers of the messages that LCH answered with 200, in that order."""
-    count = Count(messages=len(kept))
+    count = Count(messages=len(kept), crossed=client.crossed)
+    if client.crossed:
+        count.problems.append(f"{client.customer_id} of {client.pega}: {client.crossed} were another connection's")
     got: dict[int, list[Receipt]] = defaultdict(list)
     last_on: dict[str, int] = {}
     highest = -1
@@ -117,12 +121,18 @@ class Stored:
         return sorted(self._numbers[customer_id])
 
 
-def to_dms(clients: Iterable[ChaosClient], received: Iterable[Received], stored: Stored) -> Count:
-    """A post that was answered with 200, or with nothing (reset, hung up), has reached DMS."""
+def to_dms(clients: Iterable[ChaosClient], received: Iterable[Received], stored: Stored, pega: str = "") -> Count:
+    """A post that was answered with 200, or with nothing (reset, hung up), has reached DMS.
+
+    :param pega: the connection that this DMS, and these clients, belong to.
+    """
     count = Count()
     reached: dict[str, list[tuple[int, int | None]]] = defaultdict(list)
     for post in received:
-        if post.body.get("type") == "text" and post.status in (200, None):
+        if post.body.get("type") == "text" and post.body.get("context_data", {}).get("pega", "") != pega:
+            count.crossed += 1
+            count.problems.append(f"a message of {post.body.get('context_data')} reached the DMS of {pega}")
+        elif post.body.get("type") == "text" and post.status in (200, None):
             reached[post.body["customer_id"]].append((post.body["message_id"], post.status))
     for client in clients:
         posts = reached[client.customer_id]

@@ -25,6 +25,8 @@ class Scenario:
     instances: int = 1
     kinds: tuple[Kind, ...] = ACKNOWLEDGING
     command: Command = production
+    # To Pega, in one hook.
+    connections: tuple[str, ...] = ("",)
     # How long the faults last, if not as long as those who run it say.
     seconds: float | None = None
 
@@ -32,7 +34,13 @@ class Scenario:
         self, store: str, *, customers: int, to_customer: int, to_dms: int, seconds: float, seed: int
     ) -> tuple[counts.Count, counts.Count, World]:
         with World(
-            store, instances=self.instances, kinds=self.kinds, customers=customers, seed=seed, command=self.command
+            store,
+            instances=self.instances,
+            kinds=self.kinds,
+            customers=customers,
+            seed=seed,
+            command=self.command,
+            connections=self.connections,
         ) as world:
             seconds = self.seconds or seconds
             both = world.run(*self.faults, to_customer=to_customer, to_dms=to_dms, seconds=seconds, patience_seconds=60)
@@ -90,3 +98,15 @@ BOTH = (
     Scenario(name="network, kill -9 (flask run)", faults=(*NETWORK, faults.instances_are_killed), stores=("sqlite",),
              command=flask_command),
 )  # fmt: skip
+
+# Equal ids everywhere, and whatever goes wrong at one of the two.
+CONNECTIONS = (
+    Scenario(name="two connections, equal ids: all, kill -9", faults=EVERYTHING, connections=("north", "south")),
+    Scenario(
+        name="two connections, equal ids: all, kill -9",
+        faults=EVERYTHING,
+        stores=("redis",),
+        instances=2,
+        connections=("north", "south"),
+    ),
+)

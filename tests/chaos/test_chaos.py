@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from tests.chaos import faults
-from tests.chaos.scenarios import ACKNOWLEDGING, BOTH, NETWORK, TO_CUSTOMER, TO_DMS, Scenario
+from tests.chaos.scenarios import ACKNOWLEDGING, BOTH, CONNECTIONS, NETWORK, TO_CUSTOMER, TO_DMS, Scenario
 
 _BY_NAME = {scenario.name: scenario for scenario in (*TO_CUSTOMER, *TO_DMS)}
 _CASES = (
@@ -19,7 +19,7 @@ _CASES = (
     ("sqlite", _BY_NAME["DMS: all of these, network"]),
     ("redis", Scenario(name="Redis kill -9", faults=(faults.redis_is_killed, faults.clients_come_and_go))),
     # The fourth takes long.
-    *((scenario.stores[-1], scenario) for scenario in (BOTH[2], *BOTH[4:])),
+    *((scenario.stores[-1], scenario) for scenario in (BOTH[2], *BOTH[4:], CONNECTIONS[1])),
 )
 
 

@@ -45,15 +45,25 @@ class World:
         customers: int = 20,
         seed: int = 1,
         command: Command = production,
+        connections: tuple[str, ...] = ("",),
         **settings: str,
     ) -> None:
-        """:param store: "memory", "sqlite" or "redis"."""
+        """:param store: "memory", "sqlite" or "redis".
+        :param connections: to Pega, in one hook; each has a DMS of its own, and customers with the same ids.
+        """
         self.random = random.Random(seed)
         self.redis = RedisServer() if store == "redis" else None
         self._folder = tempfile.TemporaryDirectory(prefix="lch-chaos-")
         self.file = Path(self._folder.name) / "lchook.sqlite3"
-        self.dms = SandboxDms(issuer=ISSUER, secret=SECRET, scripted=False)
-        self.dms.start()
+        self.all_dms = {
+            name: SandboxDms(issuer=ISSUER + name, secret=SECRET + name, scripted=False).start() for name in connections
+        }
+        # The one that has the faults.
+        self.dms = self.all_dms[connections[0]]
+        if len(connections) > 1:
+            file = Path(self._folder.name) / "connections.toml"
+            file.write_text("".join(self._entry(name) for name in connections))
+            settings["CONNECTIONS"] = str(file)
         urls = {"memory": "memory:", "sqlite": f"sqlite://{self.file}", "redis": self.redis.url if self.redis else ""}
         usual = {
             "DMS_URL": self.dms.url,
@@ -73,10 +83,11 @@ class World:
         self.instances = [Instance({**usual, **settings}, command=command) for _ in range(instances)]
         self.balancer = Balancer(seed=seed)
         self.clients = [
-            ChaosClient(f"customer-{n}", kinds[n % len(kinds)], lambda: self.balancer.url, seed=seed * 1000 + n)
+            ChaosClient(f"customer-{n}", kinds[n % len(kinds)], lambda: self.balancer.url, seed=seed * 1000 + n, pega=name)
             for n in range(customers)
+            for name in connections
         ]
-        self.kept: dict[str, list[int]] = {client.customer_id: [] for client in self.clients}
+        self.kept: dict[tuple[str, str], list[int]] = {(client.pega, client.customer_id): [] for client in self.clients}
         # Answers to webhooks, by status; 0 where there was none.
         self.answers: dict[int, int] = {}
         self._answers_lock = threading.Lock()
@@ -119,7 +130,8 @@ class World:
         for instance in self.instances:
             instance.stop()
         self.balancer.stop()
-        self.dms.stop()
+        for dms in self.all_dms.values():
+            dms.stop()
         if self.redis:
             self.redis.stop()
         self._folder.cleanup()
@@ -161,8 +173,11 @@ class World:
         acknowledgements = counts.Acknowledgements(lives)
         to_customer = counts.Count()
         for client in self.clients:
-            to_customer += counts.to_customer(client, self.kept[client.customer_id], acknowledgements)
-        return to_customer, counts.to_dms(self.clients, self.dms.received, counts.Stored(log for log, _ in lives))
+            to_customer += counts.to_customer(client, self.kept[client.pega, client.customer_id], acknowledgements)
+        to_dms, stored = counts.Count(), counts.Stored(log for log, _ in lives)
+        for name, dms in self.all_dms.items():
+            to_dms += counts.to_dms([each for each in self.clients if each.pega == name], dms.received, stored, name)
+        return to_customer, to_dms
 
     @property
     def is_calm(self) -> bool:
@@ -173,8 +188,14 @@ class World:
         """Wait; returns whether the faults are to go on."""
         return not self._calm.wait(seconds)
 
-    def webhook(self, customer_id: str, number: int, *, url: str | None = None, **fields: object) -> int:
+    def _entry(self, name: str) -> str:
+        values = {"name": name, "dms_url": self.all_dms[name].url, "jwt_issuer": ISSUER + name, "jwt_secret": SECRET + name}
+        return "[[connection]]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
+
+    def webhook(self, customer_id: str, number: int, *, url: str | None = None, pega: str = "", **fields: object) -> int:
         """Post one message once; returns LCH's status, 0 where there was none."""
+        if pega:
+            fields["pega"] = pega
         body = {
             "type": "text",
             "customer_id": customer_id,
@@ -184,7 +205,8 @@ class World:
             "number": number,
             **fields,
         }
-        headers = {"Authorization": f"Bearer {mint()}", "Content-Type": "application/json"}
+        token = mint(iss=ISSUER + pega, secret=SECRET + pega)
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         try:
             answer = requests.post(
                 f"{url or self.balancer.url}/webhook", data=json.dumps(body).encode(), headers=headers, timeout=8
@@ -206,10 +228,11 @@ class World:
         started = time.monotonic()
         for n in range(todo):
             client = turns.choice(clients)
-            number = len(self.kept[client.customer_id])
+            kept = self.kept[client.pega, client.customer_id]
+            number = len(kept)
             for _ in range(600):
-                if self.webhook(client.customer_id, number) == 200:
-                    self.kept[client.customer_id].append(number)
+                if self.webhook(client.customer_id, number, pega=client.pega) == 200:
+                    kept.append(number)
                     break
                 time.sleep(0.1)
             else:
@@ -249,6 +272,7 @@ class World:
 
     def _all_arrived(self) -> bool:
         return all(
-            {receipt.number for receipt in list(client.receipts)} >= set(self.kept[client.customer_id]) and not client.untold
+            {receipt.number for receipt in list(client.receipts)} >= set(self.kept[client.pega, client.customer_id])
+            and not client.untold
             for client in self.clients
         )

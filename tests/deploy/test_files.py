@@ -257,16 +257,17 @@ def expressions() -> Iterator[str]:
 
 def test_alerts_and_dashboard_ask_only_for_metrics_and_labels_that_exist() -> None:
     metrics = documented_metrics()
-    from_scraping = {"job", "instance"}
+    # Of scraping; and of each series, where there are several connections to Pega.
+    of_all = {"job", "instance", "connection"}
     for expression in expressions():
         for name, selectors in re.findall(r"\b(lch_\w+)(?:\{(.*?)\})?", expression):
             series = re.sub(r"_(bucket|sum|count)$", "", name)
             assert series in metrics, f"{name} in {expression}"
             labels = {label.strip() for label in re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", selectors)}
-            assert labels <= metrics[series] | from_scraping, f"{labels} in {expression}"
+            assert labels <= metrics[series] | of_all, f"{labels} in {expression}"
         for labels in re.findall(r"by \((.*?)\)", expression):
             known = set().union(*(metrics[re.sub(r"_bucket$", "", name)] for name in re.findall(r"lch_\w+", expression)))
-            assert {label.strip() for label in labels.split(",")} <= known | from_scraping, expression
+            assert {label.strip() for label in labels.split(",")} <= known | of_all, expression
 
 
 def test_alerts_name_only_outcomes_that_are_counted() -> None:

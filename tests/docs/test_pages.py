@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 import config
+from lchook.sandbox.identity_provider import IdentityProvider
 from tests.docs.commands import NOT_RUN, RUN_BY
 from tests.docs.pages import Page, all_pages, page
 from tests.support.hooks import Hook, running_hook
@@ -65,9 +67,17 @@ def test_the_readmes_settings_are_those_of_config() -> None:
 @pytest.fixture(scope="module")
 def busy_hook(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hook]:
     """One to which everything has happened that makes a metric appear."""
-    files = {"FILES_URL": f"file://{tmp_path_factory.mktemp('files')}", "PUBLIC_URL": "http://127.0.0.1:{port}"}
-    with running_hook(gunicorn_command, CONVERSATION_TTL="60", **files) as hook:
-        with hook.connect() as client, RawWebSocket(hook.url) as rubbish:
+    with contextlib.ExitStack() as running:
+        provider = running.enter_context(IdentityProvider())
+        keys = {
+            "CUSTOMER_TOKEN_JWKS_URL": provider.keys_url,
+            "CUSTOMER_TOKEN_ISSUER": provider.issuer,
+            "CUSTOMER_TOKEN_AUDIENCE": provider.audience,
+        }
+        files = {"FILES_URL": f"file://{tmp_path_factory.mktemp('files')}", "PUBLIC_URL": "http://127.0.0.1:{port}"}
+        hook = running.enter_context(running_hook(gunicorn_command, **keys, **files, CONVERSATION_TTL="60"))
+        auth = {"token": provider.token("somebody")}
+        with hook.connect(auth=auth) as client, RawWebSocket(hook.url, auth=auth) as rubbish:
             client.say("somebody")
             client.call("fileRequest", {"customer_id": "somebody", "size": 1})
             hook.webhook("somebody")

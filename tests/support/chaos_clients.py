@@ -66,6 +66,8 @@ class _Connection:
             # As engine.io's client: without a ping for so long, the connection counts as dead.
             self._patience_seconds = (opening["pingInterval"] + opening["pingTimeout"]) / 1000
             auth = {"customer_id": client.customer_id} if client.kind not in ("lcc", "deaf") else {}
+            if client.pega:
+                auth["connection"] = client.pega
             self._socket.send("40" + json.dumps(auth))
             while not self.sid:
                 packet = str(self._socket.recv())
@@ -156,6 +158,10 @@ class ChaosClient:
     # Gives the address of the server for the next connection.
     url: Callable[[], str]
     seed: int
+    # The connection to Pega that it belongs to, where the hook has several; customers of another may have the same id.
+    pega: str = ""
+    # Messages that came and are of another connection to Pega.
+    crossed: int = 0
     receipts: list[Receipt] = field(default_factory=list)
     told: dict[int, Told] = field(default_factory=dict)
     # What `messageStatus` told last, by message, but for delays.
@@ -221,6 +227,9 @@ class ChaosClient:
     # What connections tell
 
     def received(self, payload: dict[str, Any], sid: str, acknowledges: bool) -> None:
+        if payload.get("pega", "") != self.pega:
+            self.crossed += 1
+            return
         if "number" not in payload:
             self.fleeting += 1
             return
@@ -311,6 +320,7 @@ class ChaosClient:
                 "customer_name": "Kim",
                 "message_id": number,
                 "text": [f"message {number}"],
+                **({"context_data": {"pega": self.pega}} if self.pega else {}),
             }
             if not connection.send(f'42{number}["clientMessage",{json.dumps(message)}]'):
                 return

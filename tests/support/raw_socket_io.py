@@ -19,7 +19,9 @@ SEPARATOR = "\x1e"
 class RawWebSocket:
     """A connected WebSocket. It answers pings while it reads, and acknowledges nothing by itself."""
 
-    def __init__(self, url: str, *, connect: bool = True, headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, url: str, *, connect: bool = True, headers: dict[str, str] | None = None, auth: object = None
+    ) -> None:
         self.timeout_seconds = 10.0
         address = url.replace("http", "ws", 1) + "/socket.io/?EIO=4&transport=websocket"
         self._socket = websocket.create_connection(
@@ -28,7 +30,7 @@ class RawWebSocket:
         try:
             assert self.receive().startswith("0{")
             if connect:
-                self.send("40")
+                self.send("40" if auth is None else f"40{json.dumps(auth)}")
                 assert self.receive().startswith("40{")
         except BaseException:
             self.close()

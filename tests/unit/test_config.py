@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from config import Settings, SettingsError, load
+from tests.support.servers import run_to_its_end
 
 REQUIRED = {"DMS_URL": "https://dms.example.com/in", "JWT_ISSUER": "conn-1", "JWT_SECRET": "s" * 32}
 
@@ -204,3 +206,37 @@ def test_what_is_wrong_is_called_by_the_name_that_was_used() -> None:
     with pytest.raises(SettingsError) as caught:
         load({**REQUIRED, "RETRY_BUDGET": "long"}, dotenv=None)
     assert set(caught.value.problems) == {"RETRY_BUDGET"}
+
+
+# An identity provider
+
+PROVIDER = {
+    "CUSTOMER_TOKEN_JWKS_URL": "https://idp.example.com/keys",
+    "CUSTOMER_TOKEN_ISSUER": "https://idp.example.com",
+    "CUSTOMER_TOKEN_AUDIENCE": "chat",
+}
+
+
+def test_an_identity_provider_needs_issuer_and_audience_and_these_need_it() -> None:
+    usual = {"DMS_URL": "https://dms.example.com", "JWT_ISSUER": "i", "JWT_SECRET": "s"}
+    settings = load({**usual, **PROVIDER}, dotenv=None)
+    assert (settings.customer_token_claim, settings.customers_need_tokens) == ("sub", True)
+    for name in ("CUSTOMER_TOKEN_ISSUER", "CUSTOMER_TOKEN_AUDIENCE"):
+        with pytest.raises(SettingsError, match=f"{name}: is missing"):
+            load({**usual, **PROVIDER, name: ""}, dotenv=None)
+        with pytest.raises(SettingsError, match=f"{name}: is wrong: it means something only together"):
+            load({**usual, name: "x"}, dotenv=None)
+
+
+def test_without_the_package_cryptography_lch_runs_and_says_what_an_identity_provider_needs() -> None:
+    code = (
+        "import sys; sys.modules['cryptography'] = None\n"
+        "import config, lchook\n"
+        "usual = {'DMS_URL': 'https://dms.example.com', 'JWT_ISSUER': 'i', 'JWT_SECRET': 's' * 32, 'STORE_URL': 'memory:'}\n"
+        "lchook.create_app(config.load(usual, dotenv=None))\n"
+        f"try: config.load({{**usual, **{PROVIDER!r}}}, dotenv=None)\n"
+        "except config.SettingsError as error: print(error)\n"
+    )
+    ran = run_to_its_end([sys.executable, "-c", code])
+    assert ran.returncode == 0, ran.stdout
+    assert "CUSTOMER_TOKEN_JWKS_URL: needs the package cryptography" in ran.stdout

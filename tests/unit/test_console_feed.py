@@ -15,7 +15,6 @@ from lchook.console.time_series import TimeSeries
 from lchook.core import events
 from lchook.logs import LogEntry
 from lchook.store import CustomerBacklog, MailboxBacklog, OutboxBacklog, StoreError
-from lchook.web.metrics import Metrics
 from tests.support.waiting import wait_until
 
 
@@ -57,7 +56,7 @@ class World:
         )
         self.feed = Feed(
             sources,
-            time_series=TimeSeries(Metrics()),
+            time_series=TimeSeries(),
             history=self.history,
             redactor=Redactor([]),
             about={"instance": "here"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from lchook.channel_parts import on_answer
 from lchook.console.time_series import EVERY_SECONDS, KEPT, TimeSeries, Totals, totals_of
 from lchook.web.metrics import Metrics
 
@@ -14,8 +15,7 @@ class World:
     def __init__(self) -> None:
         self.now = 100.0
         self.totals = Totals()
-        self.metrics = Metrics()
-        self.time_series = TimeSeries(self.metrics, clock=lambda: self.now, wall_clock=lambda: self.now)
+        self.time_series = TimeSeries(clock=lambda: self.now, wall_clock=lambda: self.now)
         self.time_series.reads(lambda: (3, 2, self.totals))
         self.time_series.tick()
 
@@ -52,7 +52,7 @@ def test_only_the_last_minutes_are_kept(world: World) -> None:
 
 def test_times_of_dms_are_quantiles_of_the_answers_since_the_row_before(world: World) -> None:
     for milliseconds in range(1, 101):
-        world.time_series.dms_answered(milliseconds / 1000)
+        world.time_series.dms_took(milliseconds / 1000)
     world.pass_seconds(2)
     world.pass_seconds(2)
     first, second = world.time_series.rows
@@ -61,8 +61,11 @@ def test_times_of_dms_are_quantiles_of_the_answers_since_the_row_before(world: W
 
 
 def test_answers_of_dms_reach_the_histogram_of_metrics_as_well(world: World) -> None:
-    world.time_series.dms_answered(0.2)
-    assert b"lch_dms_seconds_count 1.0" in world.metrics.text()
+    metrics = Metrics()
+    on_answer(metrics, world.time_series)(0.2)
+    assert b"lch_dms_seconds_count 1.0" in metrics.text()
+    world.pass_seconds(2)
+    assert world.time_series.rows[-1].dms_p50 == 200.0
 
 
 def test_what_became_of_messages_is_success_or_failure() -> None:

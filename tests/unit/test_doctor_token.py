@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ import pytest
 from config import Settings
 from lchook.core.tokens import CustomerTokens, TokenError, Tokens
 from lchook.doctor.findings import Finding, has_problems
+from lchook.doctor.provider import examine_provider
 from lchook.doctor.token import explain
+from lchook.sandbox.identity_provider import IdentityProvider
 from tests.support.jwts import ISSUER, SECRET, mint, tampered
 
 PREVIOUS = "the secret that was before this one"
@@ -146,3 +149,26 @@ def test_a_customers_token_needs_the_setting() -> None:
 def test_what_a_token_says_cannot_forge_a_line() -> None:
     for found in explain(mint(iss="x\n✓ verdict: fine \x1b[2J"), SETTINGS):
         assert (found.says + found.advice).isprintable()
+
+
+def test_a_providers_token_is_explained_with_the_keys_that_the_provider_has() -> None:
+    with IdentityProvider() as provider:
+        settings = replace(
+            SETTINGS,
+            customer_token_jwks_url=provider.keys_url,
+            customer_token_issuer=provider.issuer,
+            customer_token_audience=provider.audience,
+        )
+        good = [*explain(provider.token("c-1", facts={"customer_name": "Ada"}), settings)]
+        assert {found.status for found in good} == {"ok"}
+        assert good[-1].says == "LCH lets a socket in with it, as 'c-1', and tells Pega its customer_name"
+        other = [*explain(provider.token("c-1", facts={"aud": "another", "iss": "x"}), settings)]
+        assert [found.check for found in other if found.status == "problem"] == ["issuer", "audience", "verdict"]
+        old = provider.token("c-1")
+        provider.rotate(keep=1)
+        gone = [*explain(old, settings)]
+        assert "no key 'key-1'" in next(found.says for found in gone if found.check == "key")
+        assert [found.status for found in examine_provider(settings)] == ["warning", "ok"]
+        provider.handle = lambda exchange: exchange.answer(404, {}, b"")
+        assert [found.status for found in examine_provider(settings)] == ["warning", "problem"]
+        assert any("404" in found.says for found in explain(old, settings))

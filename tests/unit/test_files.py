@@ -136,9 +136,26 @@ def test_a_customers_files_are_forgotten_and_nobody_elses(create: Create, url: s
     his, _, _ = upload(files, customer="Bob")
     files.store.remember(files.store.keys.new_key("Ada", "a", ttl_seconds=60), b"{}", within_seconds=5)
 
-    assert files.forget("Ada") == 2
+    assert files.of("").forget("Ada") == 2
     assert (content_of(files, hers), content_of(files, his)) == (None, PNG)
-    assert files.forget("Ada") == 0
+    assert files.of("").forget("Ada") == 0
+
+
+def test_customers_of_two_connections_with_equal_ids_own_other_files(create: Create, url: str) -> None:
+    files = create(url)
+    kept = {}
+    for connection in ("", "blue", "green"):
+        answers: list[dict[str, Any]] = []
+        files.of(connection).request("Ada", asked(PNG, "a.png"), answers.append)
+        key, token = key_and_token(answers[0])
+        assert files.uploads.receive(key, token, len(PNG), reader(PNG))[0] == 201
+        kept[connection] = key
+    assert len({key.partition("/")[0] for key in kept.values()}) == 3
+
+    assert files.of("blue").forget("Ada") == 1
+    assert {name for name, key in kept.items() if content_of(files, key)} == {"", "green"}
+    # Nobody's id is taken for that of another connection's customer.
+    assert files.of("").forget("green/Ada") == 0
 
 
 def test_what_is_no_file_of_lchs_is_left_alone(create: Create, url: str, clock: Clock) -> None:
@@ -345,7 +362,7 @@ def message(url: str) -> MessageToCustomer:
 
 def fetched(files: Files, url: str) -> tuple[str, str]:
     """The key and the signed source of LCH's link for an agent's file."""
-    changed, pending = files.agent_files.replace_links(message(url))
+    changed, pending = files.of("").replace_links(message(url))
     files.agent_files.fetch(pending)
     link = changed.payload["attachments"][0]["url"]
     return pending[0].key, link.partition("?source=")[2]

@@ -107,3 +107,18 @@ def test_shared_and_reject() -> None:
     with pytest.raises(MessageError, match="must not be empty"):
         identify(authenticator(anonymous="reject")).resolve_customer("")
     assert identify(authenticator(anonymous="reject")).resolve_customer("c1") == "c1"
+
+
+def test_what_a_token_says_of_its_customer_is_proven_and_must_be_sound() -> None:
+    door = authenticator(tokens=True)
+    facts = {"customer_name": "Ada", "context_data": {"logged_in": True}}
+    identity = identify(door, {"token": token(sub="c-1", **facts)})
+    assert identity.facts == facts
+    # A message need not say whose it is, and may not say another's.
+    assert identity.resolve_customer(None) == identity.resolve_customer("c-1") == "c-1"
+    with pytest.raises(MessageError):
+        identity.resolve_customer("")
+    assert identify(door, {"token": token(sub="c-1", customer_name=None, context_data=None)}).facts == {}
+    for wrong in ({"customer_name": 1}, {"context_data": []}, {"context_data": {"x": "y" * 20_000}}):
+        with pytest.raises(RefusedError):
+            identify(door, {"token": token(sub="c-1", **wrong)})

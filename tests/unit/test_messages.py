@@ -281,3 +281,53 @@ def test_whatever_is_posted_is_refused_in_words_or_can_be_passed_on_as_json(body
         return
 
     assert json.loads(json.dumps(message.payload, allow_nan=False)) == json.loads(body)
+
+
+# What is proven of a customer
+
+
+def proven(message: dict[str, Any], **facts: Any) -> MessageToDms:
+    return dms_from_client(message, max_bytes=10_000, resolve_customer=lambda claimed: claimed or "c-1", facts=facts)
+
+
+def test_what_is_proven_takes_the_place_of_what_the_client_says() -> None:
+    said = {"type": "text", "text": ["x"], "message_id": 1, "customer_name": "I", "context_data": {"vip": True}}
+    message = proven(said, customer_name="Ada", context_data={"vip": False})
+    assert json.loads(message.body) == {
+        "type": "text",
+        "customer_id": "c-1",
+        "customer_name": "Ada",
+        "message_id": 1,
+        "text": ["x"],
+        "context_data": {"vip": False},
+    }
+    assert message.ignored == ["customer_name", "context_data"]
+    # A claim that is not there leaves the client's word.
+    assert json.loads(proven(said, customer_name="Ada").body)["context_data"] == {"vip": True}
+
+
+def test_a_repeat_is_one_whatever_the_next_token_says() -> None:
+    said = {"type": "text", "text": ["x"], "message_id": 1}
+    assert proven(said, customer_name="Ada").key == proven(said, customer_name="Ada L.").key == proven(said).key
+
+
+def test_only_texts_carry_what_is_proven_and_nothing_carries_what_is_not() -> None:
+    facts = {"customer_name": "Ada", "context_data": {"a": 1}}
+    assert json.loads(proven({"type": "typing_indicator"}, **facts).body) == {
+        "type": "typing_indicator",
+        "customer_id": "c-1",
+    }
+    for type_ in ("typing_indicator", "customer_end_session", "unknown"):
+        assert json.loads(proven({"type": type_, "customer_name": "I"}, **facts).body)["customer_name"] == "Ada"
+
+
+def test_an_id_may_be_left_out_only_where_it_is_proven() -> None:
+    with pytest.raises(MessageError, match="customer_id must be"):
+        dms_from_client({"type": "text"}, max_bytes=1_000, resolve_customer=lambda claimed: "x")
+    with pytest.raises(MessageError, match="customer_id must be"):
+        proven({"type": "text", "customer_id": None})
+
+
+def test_what_is_proven_counts_for_the_size() -> None:
+    with pytest.raises(MessageError, match="larger than"):
+        proven({"type": "text", "text": ["x"]}, context_data={"x": "y" * 10_000})

@@ -1,0 +1,1 @@
+"""The site's identity provider: its keys, fetched and kept."""
