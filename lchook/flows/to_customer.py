@@ -72,7 +72,6 @@ class ToCustomer:
         self._connections = connections
         self._conversations = conversations
         self._clock = clock
-        # What happened, for those who run it.
         self.counts: Counter[str] = Counter()
         self._calls = MailboxCalls(store, self.counts, clock)
         self._deliveries = Deliveries(

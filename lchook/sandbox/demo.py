@@ -23,7 +23,8 @@ dms.start()
 app = create_app(settings)
 # The token is of this sandbox only, and in the fragment it reaches no log.
 console_url = f"/console#token={quote(settings.console_token)}" if settings.console_token else ""
-app.register_blueprint(create_blueprint(dms, console_url=console_url, files_url=f"{settings.public_url}/sandbox/files"))
+files_url = f"{settings.public_url}/sandbox/files" if settings.public_url else ""
+app.register_blueprint(create_blueprint(dms, console_url=console_url, files_url=files_url))
 for each in settings.connections[1:]:
     # The second brand, with an identity provider of its own.
     from lchook.sandbox import second

@@ -5,16 +5,14 @@ Knows nothing of webhooks, HTTP or storage.
 
 from __future__ import annotations
 
-import heapq
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from lchook.core import events
 from lchook.core.addresses import is_this_machine
-from lchook.core.authentication import Authenticator, Identity, RefusedError
+from lchook.core.authentication import Authenticator, RefusedError
 from lchook.core.messages import (
     END_OF_SESSION,
     FIELDS_TO_DMS,
@@ -34,6 +32,7 @@ from lchook.logs import Log, Redacted
 from lchook.periodic_tasks import PeriodicTasks
 from lchook.transport.connections import Connections
 from lchook.transport.namespace import Acknowledge, Namespace, Refused
+from lchook.web.clients import Client, Clients
 from lchook.web.metrics import Metrics, type_label
 from lchook.web.opt_in import TOO_MANY, opt_in
 
@@ -48,8 +47,6 @@ def refusal(reason: str) -> list[Any]:
     return ["serverError", FORWARDING_FAILED, {"status": "rejected", "error": reason}]
 
 
-# One page may show a few customers (a person changes roles in a demo), not hundreds.
-_MAX_CUSTOMERS = 50
 # A client that has itself sent things and does not read them must not fill the memory: no echo while so many characters
 # wait to be sent to it.
 _MAX_UNSENT_CHARACTERS = 250_000
@@ -58,18 +55,6 @@ _MAX_TOLD_IGNORED = 100
 # python-engineio's reason where a ping was not answered in time.
 _DEAD = "ping timeout"
 _LONG_AGO_SECONDS = 1e9
-
-
-@dataclass(slots=True)
-class _Socket:
-    identity: Identity
-    # When its client sent its last message, over an earlier connection; None where it does not say.
-    spoke_seconds_ago: float | None = None
-    customers: set[str] = field(default_factory=set)
-    # After which number it wants the conversation, or why it may not have it; None where it does not ask.
-    opt_in: int | str | None = None
-    # Whose conversation it follows.
-    follows: str | None = None
 
 
 class Chat(Namespace):
@@ -97,7 +82,6 @@ class Chat(Namespace):
         self._to_dms = to_dms
         self._to_customer = to_customer
         self._periodic_tasks = periodic_tasks
-        self._customer_rate_limiter = customer_rate_limiter
         self._max_message_bytes = max_message_bytes
         self._forward_fields = forward_fields
         self._connections = connections
@@ -106,15 +90,11 @@ class Chat(Namespace):
         # Where they are kept, and whether they are shown without proof.
         self._conversations = conversations
         self._conversation_unproven = conversation_unproven
-        self._clock = clock
-        self._sockets: dict[str, _Socket] = {}
-        self._has_warned_of_hidden_addresses = False
-        # When tokens expire, soonest first.
-        self._expiries: list[tuple[float, str]] = []
         # Names of fields that the log has said are not forwarded.
         self._told_ignored: set[str] = set()
         # What happened, for the metrics.
         self.counts: Counter[str] = Counter()
+        self._clients = Clients(customer_rate_limiter, self.counts, clock)
 
     def connected(self, sid: str, environ: dict[str, Any], auth: Any) -> None:
         """A client is there. Who it is, it says with its first message, or now (`auth`)."""
@@ -130,14 +110,12 @@ class Chat(Namespace):
             log.warning(events.CONNECTION_REFUSED, socket=sid, address=address, reason=error)
             raise Refused(str(error)) from error
         asked = opt_in(auth, identity, keeps=self._conversations is not None, unproven=self._conversation_unproven)
-        self._sockets[sid] = _Socket(identity, _spoke_seconds_ago(auth), opt_in=asked)
-        if identity.expires_at is not None:
-            heapq.heappush(self._expiries, (identity.expires_at, sid))
+        self._clients.add(sid, Client(identity, _spoke_seconds_ago(auth), opt_in=asked))
         self.counts["connections"] += 1
         log.info(events.CONNECTED, socket=sid, address=address)
 
     def ready(self, sid: str) -> None:
-        known = self._sockets.get(sid)
+        known = self._clients.get(sid)
         if known is None or (known.opt_in is not None and self._follows(sid, known)):
             return
         if known.identity.customer_id is not None:
@@ -147,7 +125,7 @@ class Chat(Namespace):
             self._to_customer.resume(customer_id, sid, spoke_seconds_ago=known.spoke_seconds_ago)
             self._to_dms.deliver_statuses(customer_id)
 
-    def _follows(self, sid: str, known: _Socket) -> bool:
+    def _follows(self, sid: str, known: Client) -> bool:
         """A client wants the conversation. It gets it, or is told why not, and goes on without."""
         customer_id, refusal = known.identity.customer_id, known.opt_in
         if self._conversations is not None and customer_id is not None and isinstance(known.opt_in, int):
@@ -163,7 +141,7 @@ class Chat(Namespace):
 
     def disconnected(self, sid: str, reason: str) -> None:
         log.info(events.DISCONNECTED, socket=sid, reason=reason)
-        known = self._sockets.pop(sid, None)
+        known = self._clients.remove(sid)
         if known is not None and known.follows is not None and self._conversations is not None:
             self._conversations.leave(sid)
         self._to_customer.disconnected(sid, was_dead=reason == _DEAD)
@@ -185,12 +163,10 @@ class Chat(Namespace):
 
     def tick(self) -> None:
         """Close the sockets whose tokens have expired: a client that connects again brings a new one, or is told why not."""
-        while self._expiries and self._expiries[0][0] <= self._clock():
-            _, sid = heapq.heappop(self._expiries)
-            if sid in self._sockets:
-                log.info(events.TOKEN_EXPIRED, socket=sid)
-                self.counts["tokens_expired"] += 1
-                self._connections.close(sid)
+        for sid in self._clients.expired():
+            log.info(events.TOKEN_EXPIRED, socket=sid)
+            self.counts["tokens_expired"] += 1
+            self._connections.close(sid)
 
     def use(self, authenticator: Authenticator) -> None:
         """From now on this says who connects as whom."""
@@ -198,17 +174,17 @@ class Chat(Namespace):
 
     def sids(self) -> list[str]:
         """The clients that are connected."""
-        return list(self._sockets)
+        return self._clients.sids()
 
     def sockets(self) -> int:
         """How many clients are connected."""
-        return len(self._sockets)
+        return len(self._clients)
 
     def _client_message(self, sid: str, args: list[Any], acknowledge: Acknowledge) -> None:
         message: MessageToDms | None = None
         follows = False
         came_at = time.monotonic()
-        known = self._sockets.get(sid)
+        known = self._clients.get(sid)
 
         def done(outcome: Outcome) -> bool:
             answer = outcome.as_dict()
@@ -218,7 +194,7 @@ class Chat(Namespace):
                 answer["ignored"] = list(message.ignored)
             if message is not None and message.type == END_OF_SESSION:
                 self._end_is_done(message, outcome, sid, came_at)
-            if sid not in self._sockets:
+            if sid not in self._clients:
                 # The conversation has the outcome, for whoever follows it.
                 return follows
             acknowledge(answer)
@@ -230,7 +206,7 @@ class Chat(Namespace):
             message = dms_from_client(
                 args[0] if args else None,
                 max_bytes=self._max_message_bytes,
-                resolve_customer=lambda claimed: self._resolve_customer(sid, claimed),
+                resolve_customer=lambda claimed: self._clients.resolve_customer(sid, claimed),
                 forward_fields=self._forward_fields,
                 facts=known.identity.facts if known is not None and known.identity.proven else None,
             )
@@ -249,7 +225,7 @@ class Chat(Namespace):
         )
         if message.ignored:
             self._tell_ignored(message)
-        known = self._sockets.get(sid)
+        known = self._clients.get(sid)
         follows = known is not None and known.follows == message.customer_id
         if not follows:
             self._to_customer.spoke(message.customer_id, sid, claim=message.type == TYPING)
@@ -259,7 +235,7 @@ class Chat(Namespace):
 
     def _file_request(self, sid: str, args: list[Any], acknowledge: Acknowledge) -> None:
         """Whoever may speak for the customer may send files as theirs."""
-        asked, known = args[0] if args else None, self._sockets.get(sid)
+        asked, known = args[0] if args else None, self._clients.get(sid)
         try:
             if self._files is None:
                 raise MessageError("this hook takes no files")
@@ -267,7 +243,7 @@ class Chat(Namespace):
             claimed = customer_key(asked.get("customer_id", proven)) if isinstance(asked, dict) else None
             if claimed is None or not isinstance(asked, dict):
                 raise MessageError("fileRequest takes one object with customer_id, name, type and size")
-            customer_id = self._resolve_customer(sid, claimed)
+            customer_id = self._clients.resolve_customer(sid, claimed)
         except MessageError as error:
             self.counts["messages_rejected"] += 1
             log.warning(events.CLIENT_MESSAGE_REJECTED, socket=sid, reason=error)
@@ -279,7 +255,7 @@ class Chat(Namespace):
         """Drop what waited when the customer ended the session, if DMS has taken the end; else it is still wanted."""
         if outcome.status == "sent" and not outcome.is_repeated:
             self._to_customer.clear(message.customer_id, seconds_ago=time.monotonic() - came_at)
-        if sid in self._sockets:
+        if sid in self._clients:
             self._to_customer.deliver_pending(message.customer_id)
 
     def _tell_ignored(self, message: MessageToDms) -> None:
@@ -287,30 +263,6 @@ class Chat(Namespace):
             if name not in FIELDS_TO_DMS and name not in self._told_ignored and len(self._told_ignored) < _MAX_TOLD_IGNORED:
                 self._told_ignored.add(name)
                 log.warning(events.FIELD_IGNORED, field=name, type=message.type)
-
-    def _resolve_customer(self, sid: str, claimed: str | None) -> str:
-        """The customer for whom a message of this socket goes that claims this id."""
-        known = self._sockets.get(sid)
-        if known is None:
-            raise MessageError("this connection is closed")
-        if known.identity.expires_at is not None and self._clock() >= known.identity.expires_at:
-            raise MessageError("this connection's token has expired: connect again with a new one")
-        customer_id = known.identity.resolve_customer(claimed)
-        if customer_id not in known.customers:
-            if len(known.customers) >= _MAX_CUSTOMERS:
-                raise MessageError(f"one connection may speak for at most {_MAX_CUSTOMERS} customers")
-            known.customers.add(customer_id)
-            if not claimed and not known.identity.anonymous_id_lasts and not self._has_warned_of_hidden_addresses:
-                self._has_warned_of_hidden_addresses = True
-                log.warning(
-                    events.ADDRESSES_HIDDEN,
-                    socket=sid,
-                )
-        if not self._customer_rate_limiter.allows(customer_id):
-            self.counts["messages_too_many"] += 1
-            per_second = self._customer_rate_limiter.per_second
-            raise MessageError(f"too many messages: at most {per_second:g} a second, more in bursts")
-        return customer_id
 
 
 def _spoke_seconds_ago(auth: object) -> float | None:

@@ -561,7 +561,9 @@ def test_on_a_phone_it_fills_the_screen_and_keeps_the_focus(new_chat: Callable[.
     chat.launcher.click()
     chat.is_connected()
     panel = chat.page.get_by_role("dialog")
-    assert panel.bounding_box() == {"x": 0, "y": 0, "width": 320, "height": 640}
+    whole = {"x": 0, "y": 0, "width": 320, "height": 640}
+    # It moves in.
+    wait_until(lambda: panel.bounding_box() == whole, panel.bounding_box)
     expect(panel).to_have_attribute("aria-modal", "true")
     chat.hears(type="text", text=["W" * 300, "https://example.com/" + "x" * 200])
     chat.hears(**CAROUSEL)
