@@ -112,7 +112,7 @@ def test_the_metrics_in_operations_are_the_real_ones(busy_hook: Hook) -> None:
     ("metric", "sources"),
     [
         ("lch_deliveries_total", ["flows/to_customer.py", "flows/deliveries.py", "flows/mailbox_calls.py"]),
-        ("lch_clients_total", ["web/chat.py"]),
+        ("lch_clients_total", ["web/chat.py", "web/clients.py"]),
         ("lch_refusals_total", ["transport/guard.py"]),
         ("lch_files_total", ["files/uploads.py", "files/agent_files.py", "files/files.py", "web/files.py"]),
         ("lch_conversation_events_total", ["flows/conversations.py"]),
