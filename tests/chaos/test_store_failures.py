@@ -135,7 +135,7 @@ def test_a_file_of_an_unknown_version_is_refused_in_words(tmp_path: Path) -> Non
     ended = run_to_its_end(production(free_port()), **settings)
 
     assert ended.returncode != 0
-    assert "has format 1000, and this version of LCH knows format 2" in ended.stdout
+    assert "has format 1000, and this version of LCH knows format 3" in ended.stdout
     assert "Traceback" not in ended.stdout
     assert path.read_bytes() == before
 

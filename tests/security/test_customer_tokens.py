@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +16,8 @@ from socketio.exceptions import ConnectionError as NotConnectedError
 from config import SettingsError, load
 from lchook.core.authentication import Identity
 from lchook.core.messages import MessageError
-from lchook.web.chat import Chat
+from lchook.core.rate_limiter import RateLimiter
+from lchook.web.clients import Client, Clients
 from tests.security.conftest import CUSTOMER_SECRET
 from tests.support.clients import NodeClient, NodeProcess, PythonClient, WebSockets, text_message
 from tests.support.hooks import Hook, running_hook, text_body
@@ -141,10 +142,12 @@ def test_a_message_after_the_tokens_end_is_rejected_even_before_the_socket_is_cl
     clock = [1000.0]
     identity = Identity("c1", None, proven=True, expires_at=1060.0)
     assert identity.resolve_customer("c1") == "c1"
-    hook_chat = SimpleNamespace(_sockets={"s": SimpleNamespace(identity=identity, customers=set())}, _clock=lambda: clock[0])
+    clients = Clients(RateLimiter(10, clock=time.monotonic), Counter(), lambda: clock[0])
+    clients.add("s", Client(identity))
+    assert clients.resolve_customer("s", "c1") == "c1"
     clock[0] = 1060.0
     with pytest.raises(MessageError, match="token has expired"):
-        Chat._resolve_customer(hook_chat, "s", "c1")  # type: ignore[arg-type]
+        clients.resolve_customer("s", "c1")
 
 
 def test_the_browsers_client_that_comes_back_with_its_expired_token_is_told_why_not(strict: Hook, customer: str) -> None:
