@@ -65,9 +65,10 @@ def test_the_pages_sample_is_what_is_tested_with_a_browsers_client() -> None:
 
 
 def test_the_refusals_on_the_page_are_those_that_clients_see() -> None:
-    source = "".join(
-        (ROOT / "lchook" / "core" / name).read_text() for name in ("tokens.py", "authentication.py", "provider_tokens.py")
-    ).replace("{', '.join(ALGORITHMS)}", ", ".join(ALGORITHMS))
+    files = [ROOT / "lchook" / "core" / name for name in ("tokens.py", "authentication.py", "provider_tokens.py")]
+    source = "".join(file.read_text() for file in (*files, ROOT / "lchook" / "identity" / "signing_keys.py")).replace(
+        "{', '.join(ALGORITHMS)}", ", ".join(ALGORITHMS)
+    )
     for words in re.findall(r"^\| `([^`]*(?:token|sub)[^`]*)` \| ", PAGE, re.MULTILINE):
         if " " in words:
             assert words.removesuffix("sub") in source or words.removesuffix(" sub") in source, words
