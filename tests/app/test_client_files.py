@@ -17,7 +17,7 @@ from tests.support.tools import ROOT, npm_package
 
 NAME = "lch-client.js"
 LIBRARY = (ROOT / "client" / NAME).read_bytes()
-# What the library may weigh, zipped, with its comments. DESIGN: without socket.io-client.
+# What the library may weigh, zipped, with its comments, without socket.io-client.
 MAX_BYTES = 6 * 1024
 
 
