@@ -28,7 +28,7 @@ class Demo:
     """Always on the same port, however often it is killed."""
 
     def __init__(self, log: Path, *origins: str, **settings: str) -> None:
-        """:param origins: of other sites that may connect."""
+        """:param origins: of other sites that may connect. :param settings: with `{url}` for its address."""
         self.port, self._dms_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         # Of a site that a test starts itself.
@@ -36,7 +36,7 @@ class Demo:
         self._log = log
         self._settings = {
             "ALLOWED_ORIGIN": ",".join((self.url, f"http://127.0.0.1:{self.guest_port}", *origins)),
-            **settings,
+            **{name: text.replace("{url}", self.url) for name, text in settings.items()},
         }
         self._process: subprocess.Popen[bytes] | None = None
 
