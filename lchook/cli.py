@@ -63,7 +63,9 @@ def _doctor(settings: Settings, folder: Path) -> click.Command:
                 _print(finding)
         if in_json:
             click.echo(as_json(findings))
-        elif not has_problems(findings):
+        elif has_problems(findings):
+            click.echo(f"Problems: {sum(finding.status == 'problem' for finding in findings)}.")
+        else:
             click.echo("No problems.")
         sys.exit(1 if has_problems(findings) else 0)
 

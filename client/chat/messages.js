@@ -3,6 +3,7 @@
 
 import { asJson, element, outsideLink, picture, webAddress } from "./dom.js";
 
+const HAS_EXTENSION = /\.[a-z0-9]{2,5}$/i;
 // By its name, where no content type says it.
 const IMAGE_NAME = /\.(png|jpe?g|gif|webp|avif|svg)$/i;
 
@@ -79,7 +80,8 @@ function renderAttachment(attachment, say) {
   const named = words(attachment.file_name) || nameIn(attachment.url);
   const name = named || say("attachment");
   const type = words(attachment.content_type);
-  const facts = [type, fileSize(attachment.size)].filter(Boolean).join(", ");
+  // A name that ends in .pdf says more to a person than application/pdf.
+  const facts = [HAS_EXTENSION.test(name) ? "" : type, fileSize(attachment.size)].filter(Boolean).join(", ");
   const file = () =>
     element("p", { class: "file" }, outsideLink(attachment.url, name, say("notALink")), facts && element("small", {}, ` ${facts}`));
   if (!(type ? type.startsWith("image/") : IMAGE_NAME.test(named))) return file();

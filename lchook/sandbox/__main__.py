@@ -44,6 +44,7 @@ def main() -> None:
     # The process that prints must not wait for, or fail by, who does not read.
     log_output.take_over()
     print(f"LCH with a sandbox DMS: open http://127.0.0.1:{port}/ (stop with Ctrl+C)")
+    print(f"The chat on the page of a make-believe shop: http://127.0.0.1:{port}/shop")
     if os.environ["CONNECTIONS"]:
         print(f"A second brand, whose customers log in: http://127.0.0.1:{port}/second/")
     print(f"What operators see: http://127.0.0.1:{port}/console#token={console_token}")

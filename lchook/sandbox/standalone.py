@@ -6,6 +6,7 @@ from werkzeug.serving import make_server
 
 from config import Settings
 from lchook.sandbox.dms import SandboxDms
+from lchook.sandbox.files import DEFAULT_FILES_URL
 from lchook.sandbox.web import create_app
 
 
@@ -20,6 +21,8 @@ def run(settings: Settings, *, port: int, dms_port: int, hook: str) -> None:
     dms = SandboxDms(
         issuer=settings.jwt_issuer, secret=settings.jwt_secret, webhook_url=f"{hook}/webhook", port=dms_port, fetches=True
     )
+    # Also for pages elsewhere, before anybody has opened this one.
+    dms.files.base_url = f"http://127.0.0.1:{port}{DEFAULT_FILES_URL}"
     server = make_server("127.0.0.1", port, create_app(dms, hook_url=hook), threaded=True)
     with dms:
         print(f"The sandbox's DMS takes posts at {dms.url}: LCH needs DMS_URL={dms.url}")

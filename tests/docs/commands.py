@@ -19,7 +19,7 @@ RUN_BY = {
     "gunicorn --access-logfile - wsgi:app": "tests/live/test_start.py::test_gunicorns_access_log_has_webhooks_and_polls",
     "flask --app wsgi doctor": "tests/live/test_doctor.py::test_where_all_is_well_it_says_so_and_ends_with_0",
     "cp .env.example .env": "tests/docs/test_commands.py::test_hook_and_sandbox_of_the_example_settings_find_each_other",
-    "flask --app wsgi run --debug": "tests/docs/test_commands.py::"
+    "flask --app wsgi run --debug --port 5600": "tests/docs/test_commands.py::"
     "test_hook_and_sandbox_of_the_example_settings_find_each_other",
     "flask --app wsgi sandbox": "tests/docs/test_commands.py::test_hook_and_sandbox_of_the_example_settings_find_each_other",
     "python3 -m http.server 8000 --bind 127.0.0.1": "tests/live/test_chat_element.py::"

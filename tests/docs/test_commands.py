@@ -101,6 +101,8 @@ def test_hook_and_sandbox_of_the_example_settings_find_each_other(tmp_path: Path
     example = dotenv_values(ROOT / ".env.example")
     assert example["DMS_URL"] == "http://127.0.0.1:5602/dms"
     assert example["ALLOWED_ORIGIN"] == "http://127.0.0.1:5601"
+    # Where `flask sandbox` looks for LCH. `flask run` alone would be on port 5000.
+    assert "flask --app wsgi run --debug --port 5600\n" in page("CONTRIBUTING.md").text
     settings = {
         **{name: value or "" for name, value in example.items()},
         "PORT": str(hook),

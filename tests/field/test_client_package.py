@@ -100,7 +100,7 @@ def test_the_readmes_example_for_node_talks_with_a_hook(project: Path, hook: Hoo
         process.kill()
     assert process.returncode == 0, states
     assert "sent" in told.splitlines()
-    assert "Maya Lindqvist [ 'Welcome' ]" in told
+    assert "Maya Lindqvist Welcome" in told.splitlines()
     assert [line.split()[0] for line in states.splitlines()] == ["connecting", "connected", "closed"]
 
 

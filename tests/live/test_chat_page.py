@@ -91,6 +91,16 @@ def chat(new_chat: Callable[..., Chat], pages: Pages) -> Iterator[Chat]:
     assert pages.complaints == []
 
 
+def test_the_page_connects_once_and_as_the_customer(pages: Pages, demo: Demo) -> None:
+    page, handshakes = pages.open(), []
+    page.on(
+        "request",
+        lambda request: "/socket.io/?" in request.url and "sid=" not in request.url and handshakes.append(request.url),
+    )
+    Chat(page, demo, f"page-{next(_numbers)}").open().helped()
+    assert len(handshakes) == 1
+
+
 # What DMS sends, on the screen
 
 
@@ -101,7 +111,7 @@ def test_an_image_is_shown_and_another_file_is_a_link_with_name_and_size(chat: C
     assert image.evaluate("image => image.naturalWidth") > 0
     link = message.get_by_role("link", name="opening-hours.txt")
     expect(link).to_have_attribute("href", re.compile(re.escape(f"{chat.demo.url}/sandbox/files/opening-hours.txt?")))
-    expect(message).to_contain_text("text/plain, 61 bytes")
+    expect(message).to_contain_text("opening-hours.txt 61 bytes")
 
 
 def test_a_file_without_type_and_size_is_told_by_its_name(chat: Chat) -> None:

@@ -126,7 +126,9 @@ def test_lines_are_for_people_and_without_colours_where_there_is_no_terminal() -
 
     assert ended.returncode == 1
     assert "\x1b" not in ended.stdout
-    for line in ended.stdout.splitlines():
+    *lines, last = ended.stdout.splitlines()
+    assert last == "Problems: 1."
+    for line in lines:
         assert re.match(r"([✓✗!–] [a-z]+: \S)|(  → \S)", line), line  # noqa: RUF001 - a dash is meant
     assert "✗ connection: no connection to 127.0.0.1, port 9: it refused the connection" in ended.stdout
 

@@ -1,7 +1,6 @@
 // The chat page, put together: who chats, the chat itself (the element of client/lch-chat.js), and what belongs to the page as
 // a whole. What stands beside the chat has modules of its own: wire and tools.
 
-import "/client/lch-chat.js";
 import { LchClient } from "/client/lch-client.js";
 import { setUpCustomers } from "./customers.js";
 import { byId } from "../shared/dom.js";
@@ -93,6 +92,8 @@ if (typeof window.io !== "function") {
   const read = await readConfig();
   const config = read ?? DEFAULT_CONFIG;
   setUpCustomers(config.customers, (who) => chatAs(config.hook, who));
+  // Only now: with no client of ours yet, the element would connect on its own, to this page's address.
+  await import("/client/lch-chat.js");
   if (!read) showNotice("The sandbox's settings could not be read: the page chats with its own address.");
   setUpSay(API, answeredAs);
   setUpAttach((url) => client.send({ attachments: [{ url }] }));
