@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from lchook.core.conversation import Entries, Entry
-from lchook.core.delivery import Delivery
+from lchook.core.delivery import Delivery, Removal
 
 # Of one customer on one instance.
 MAX_FOLLOWERS = 50
@@ -70,7 +70,7 @@ class SendStatus(NamedTuple):
 
 
 class RemoveQueued(NamedTuple):
-    """Tell the store soon that what `queued_done` says then is out of the mailbox. Answer: `removed` or `remove_failed`."""
+    """Tell the store soon what `removal` says then. Answer: `removed` or `remove_failed`."""
 
 
 class Unfollow(NamedTuple):
@@ -190,12 +190,16 @@ class Feed:
                 self.followers[connection].is_behind = True
         return [RetryLater()]
 
-    def removed(self, queued: Sequence[int]) -> list[Effect]:
+    def removal(self) -> Removal | None:
+        """What the store is to be told now, if anything. Answer: `removed` or `remove_failed`, with the same."""
+        return Removal(self.customer_id, list(self.queued_done), last=False) if self.queued_done else None
+
+    def removed(self, removal: Removal) -> list[Effect]:
         """These are out of the mailbox."""
-        self.queued_done.difference_update(queued)
+        self.queued_done.difference_update(removal.numbers)
         return []
 
-    def remove_failed(self) -> list[Effect]:
+    def remove_failed(self, removal: Removal) -> list[Effect]:
         """They may be."""
         return [RetryLater()]
 

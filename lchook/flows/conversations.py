@@ -29,11 +29,14 @@ from lchook.core.feed import (
     SentEntries,
     Unfollow,
 )
-from lchook.flows.feeds import Feeds, Step
+from lchook.flows.machines import Machines
+from lchook.flows.removals import Removals
 from lchook.logs import Log
 from lchook.store import FOLLOW_SECONDS, Store, StoreError
 
 log = Log("lchook.flows.to_customer")
+
+Step = Callable[[Feed], list[Effect]]
 
 # A look without news, in case that news was lost; and the store forgets who follows after `FOLLOW_SECONDS`.
 _LOOK_SECONDS = FOLLOW_SECONDS / 3
@@ -78,12 +81,12 @@ class Conversations:
         self._ack_timeout_seconds = ack_timeout_seconds
         self._soon = soon or (lambda task: task())
         self._clock = clock
-        self._feeds = Feeds(self._perform, self._failed)
+        self._feeds = Machines(Feed, self._perform, self._failed)
+        self._removals = Removals(self._feeds, store, self._soon)
         self._lock = threading.Lock()
         self._customer_of: dict[str, str] = {}
         self._timers = AckTimers(ack_timeout_seconds=ack_timeout_seconds, heartbeat_seconds=heartbeat_seconds)
-        # Customers of whom the store is to be told what is done; and those to look at again.
-        self._to_remove: dict[str, None] = {}
+        # Customers to look at again.
         self._retries: set[str] = set()
         self._next_look = self._clock() + _LOOK_SECONDS
         # What happened, for those who run it.
@@ -91,7 +94,7 @@ class Conversations:
 
     def __contains__(self, customer_id: str) -> bool:
         """Does somebody follow this customer's conversation here?"""
-        return bool(self._feeds.connections(customer_id))
+        return bool(self._connections_of(customer_id))
 
     def followers(self) -> int:
         """How many connections follow a conversation."""
@@ -126,17 +129,17 @@ class Conversations:
 
     def reconnected(self) -> None:
         """The store was away: look anew."""
-        for customer_id in self._feeds.customers():
+        for customer_id in [feed.customer_id for feed in self._feeds.all()]:
             self.news(customer_id)
 
     def send_transient(self, customer_id: str, text: str) -> None:
         """Send a payload (JSON) that is not kept."""
-        for connection in self._feeds.connections(customer_id):
+        for connection in self._connections_of(customer_id):
             self._connections.emit(connection, text, lambda *_: None)
 
     def send_status(self, customer_id: str, payload: dict[str, Any]) -> None:
         """Send a `messageStatus` that is not in the log: a message is delayed."""
-        for connection in self._feeds.connections(customer_id):
+        for connection in self._connections_of(customer_id):
             self._connections.send_event(connection, "messageStatus", payload)
 
     def tick(self) -> None:
@@ -165,6 +168,11 @@ class Conversations:
 
     # Inputs and effects
 
+    def _connections_of(self, customer_id: str) -> list[str]:
+        """Who follows the customer's conversation."""
+        feed = self._feeds.get(customer_id)
+        return [] if feed is None else list(feed.followers)
+
     def _failed(self, feed: Feed, effect: Effect) -> Step | None:
         log.exception(events.SENDING_FAILED, customer=feed.customer_id)
         return Feed.read_failed if isinstance(effect, Read) else None
@@ -184,7 +192,7 @@ class Conversations:
             case SendStatus(connection, entry):
                 self._connections.send_event(connection, "messageStatus", json.loads(status_json(entry)))
             case RemoveQueued():
-                self._remove_soon(feed.customer_id)
+                self._removals.soon(feed.customer_id)
             case RetryLater():
                 self._retries.add(feed.customer_id)
             case Unfollow():
@@ -247,27 +255,3 @@ class Conversations:
         # Where it fails it tells news in vain, for an hour.
         with contextlib.suppress(StoreError):
             self._store.unfollow(customer_id)
-
-    def _remove_soon(self, customer_id: str) -> None:
-        with self._lock:
-            is_first = not self._to_remove
-            self._to_remove[customer_id] = None
-        if is_first:
-            self._soon(self._remove)
-
-    def _remove(self) -> None:
-        """Tell the store what is done, of all customers together."""
-        with self._lock:
-            customers, self._to_remove = list(self._to_remove), {}
-        removals = self._feeds.removals(customers)
-        if not removals:
-            return
-        try:
-            self._store.remove(removals)
-        except StoreError as error:
-            log.error(events.REMOVE_FAILED, customers=len(removals), reason=error)
-            for removal in removals:
-                self._feeds.input(removal.customer_id, Feed.remove_failed)
-            return
-        for removal in removals:
-            self._feeds.input(removal.customer_id, lambda feed, removal=removal: feed.removed(removal.numbers))  # type: ignore[misc]

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from lchook.core import events
-from lchook.core.delivery import Claim, Fetch, Message, Release, Removal
+from lchook.core.delivery import Claim, Effect, Fetch, Message, Release
 from lchook.core.messages import MessageToCustomer
 from lchook.core.session import FETCH_LIMIT, Session
-from lchook.flows.sessions import Step
 from lchook.logs import Log
 from lchook.store import Store, StoreError
 
 log = Log("lchook.flows.to_customer")
+
+
+Step = Callable[[Session], list[Effect]]
 
 
 class MailboxCalls:
@@ -50,15 +52,6 @@ class MailboxCalls:
             log.error(events.RELEASE_FAILED, customer=customer_id, reason=error)
             return lambda session: session.release_failed(effect)
         return lambda session: session.released(effect)
-
-    def remove(self, removals: Sequence[Removal]) -> Callable[[Removal], Step]:
-        """Returns what each of the sessions is to be told."""
-        try:
-            self._store.remove(removals)
-        except StoreError as error:
-            log.error(events.REMOVE_FAILED, customers=len(removals), reason=error)
-            return lambda removal: lambda session: session.remove_failed(removal)
-        return lambda removal: lambda session: session.removed(removal)
 
     # Not of one session
 

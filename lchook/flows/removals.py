@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Generic
 
-from lchook.flows.mailbox_calls import MailboxCalls
-from lchook.flows.sessions import Sessions
+from lchook.core import events
+from lchook.flows.machines import M, Machines
+from lchook.logs import Log
+from lchook.store import Store, StoreError
+
+log = Log("lchook.flows.to_customer")
 
 
-class Removals:
-    def __init__(self, sessions: Sessions, calls: MailboxCalls, soon: Callable[[Callable[[], None]], object]) -> None:
+class Removals(Generic[M]):
+    def __init__(self, machines: Machines[M], store: Store, soon: Callable[[Callable[[], None]], object]) -> None:
         """:param soon: does something in a task of its own when what has come in by now is handled."""
-        self._sessions = sessions
-        self._calls = calls
+        self._machines = machines
+        self._store = store
         self._soon = soon
         self._lock = threading.Lock()
         self._customers: dict[str, None] = {}
@@ -29,9 +34,15 @@ class Removals:
     def _remove(self) -> None:
         with self._lock:
             customers, self._customers = self._customers, {}
-        removals = self._sessions.removals(customers)
+        removals = self._machines.removals(customers)
         if not removals:
             return
-        told = self._calls.remove(removals)
+        try:
+            self._store.remove(removals)
+        except StoreError as error:
+            log.error(events.REMOVE_FAILED, customers=len(removals), reason=error)
+            for removal in removals:
+                self._machines.input(removal.customer_id, lambda each, removal=removal: each.remove_failed(removal))  # type: ignore[misc]
+            return
         for removal in removals:
-            self._sessions.input(removal.customer_id, told(removal))
+            self._machines.input(removal.customer_id, lambda each, removal=removal: each.removed(removal))  # type: ignore[misc]

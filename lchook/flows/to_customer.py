@@ -33,9 +33,9 @@ from lchook.core.messages import MessageToCustomer
 from lchook.core.session import Session
 from lchook.flows.conversations import Conversations
 from lchook.flows.deliveries import Connections, Deliveries
-from lchook.flows.mailbox_calls import MailboxCalls
+from lchook.flows.machines import Machines
+from lchook.flows.mailbox_calls import MailboxCalls, Step
 from lchook.flows.removals import Removals
-from lchook.flows.sessions import Sessions, Step
 from lchook.logs import Log
 from lchook.store import Store
 
@@ -83,8 +83,8 @@ class ToCustomer:
             on_acknowledgement=on_acknowledgement,
             clock=clock,
         )
-        self._sessions = Sessions(self._perform, self._failed)
-        self._removals = Removals(self._sessions, self._calls, soon or (lambda task: task()))
+        self._sessions = Machines(Session, self._perform, self._failed)
+        self._removals = Removals(self._sessions, store, soon or (lambda task: task()))
         self._lock = threading.Lock()
         self._customers_of: dict[str, set[str]] = {}
         self._retries: set[str] = set()
@@ -171,9 +171,8 @@ class ToCustomer:
         session = self._sessions.get(customer_id)
         if session is None or (session.connection is None and not kept.here):
             if self._conversations is None or customer_id not in self._conversations:
-                log.info(
-                    events.WAITS_FOR_CUSTOMER if kept.here else events.WAITS_ELSEWHERE, customer=customer_id, message=name
-                )
+                event = events.WAITS_FOR_CUSTOMER if kept.here else events.WAITS_ELSEWHERE
+                log.info(event, customer=customer_id, message=name)
             return True
         stored = Message(kept.number, text, message.payload)
         self._sessions.input(customer_id, lambda session: session.stored(stored, kept.before))
@@ -184,7 +183,7 @@ class ToCustomer:
         text = compact_json(payload)
         if self._conversations is not None:
             self._conversations.send_transient(customer_id, text)
-        if (connection := self._sessions.connection(customer_id)) is None:
+        if (session := self._sessions.get(customer_id)) is None or (connection := session.connection) is None:
             return False
         self._deliveries.send(Delivery(customer_id, 0, connection), Message(0, text, payload))
         return True
@@ -193,7 +192,7 @@ class ToCustomer:
         """Send a `messageStatus`, if the customer is here; tells whether they are. Nobody acknowledges it."""
         if self._conversations is not None and payload["status"] == "delayed":
             self._conversations.send_status(customer_id, payload)
-        if (connection := self._sessions.connection(customer_id)) is None:
+        if (session := self._sessions.get(customer_id)) is None or (connection := session.connection) is None:
             return False
         self._connections.send_event(connection, "messageStatus", payload)
         return True
@@ -259,7 +258,7 @@ class ToCustomer:
         current = session.connection
         return current is not None and current != connection and self._connections.is_older(connection, current)
 
-    def _failed(self, session: Session) -> None:
+    def _failed(self, session: Session, _: Effect) -> None:
         log.exception(events.SENDING_FAILED, customer=session.customer_id)
         self._retries.add(session.customer_id)
 
@@ -289,9 +288,8 @@ class ToCustomer:
                 self.counts["unacknowledged_at_disconnect"] += messages
                 log.info(events.WAITS_FOR_SOCKET, customer=customer_id, messages=messages)
             case Left(connection, elsewhere):
-                log.info(
-                    events.ON_ANOTHER_INSTANCE if elsewhere else events.DETACHED, customer=customer_id, socket=connection
-                )
+                event = events.ON_ANOTHER_INSTANCE if elsewhere else events.DETACHED
+                log.info(event, customer=customer_id, socket=connection)
         return None
 
     def _deliver_transient(self, message: MessageToCustomer) -> None:

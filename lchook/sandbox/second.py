@@ -14,6 +14,7 @@ from flask.typing import ResponseReturnValue
 from lchook.pages import PROJECT_ROOT, add_shared_routes, client_script, page_headers
 from lchook.sandbox.dms import SandboxDms
 from lchook.sandbox.identity_provider import IdentityProvider
+from lchook.sandbox.web import add_files_route
 
 NAME = "second"
 _MAX_CHARACTERS = 200
@@ -42,12 +43,7 @@ def create_blueprint(dms: SandboxDms, provider: IdentityProvider, *, root: Path 
         client = client_script(root=root)
         return render_template("second.html", client=client, connection=NAME), page_headers(client)
 
-    @second.get("/files/", defaults={"name": ""})
-    @second.get("/files/<name>")
-    def file(name: str) -> ResponseReturnValue:
-        answer = dms.files.fetch(name, request.args)
-        headers = {"Content-Type": answer.content_type, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
-        return answer.content, answer.status, headers
+    add_files_route(second, "/files/", dms)
 
     @second.post("/log-in")
     def log_in() -> ResponseReturnValue:

@@ -41,6 +41,19 @@ _STREAM_COMMENT_SECONDS = 15.0
 _SAY_SECONDS = 30.0
 
 
+def add_files_route(blueprint: Blueprint, prefix: str, dms: SandboxDms) -> None:
+    """Serve the files of its agent: endpoint `file` at `<prefix><name>`."""
+
+    def file(name: str) -> ResponseReturnValue:
+        answer = dms.files.fetch(name, request.args)
+        # A browser must not show from memory what has died since.
+        headers = {"Content-Type": answer.content_type, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+        return answer.content, answer.status, headers
+
+    blueprint.add_url_rule(prefix, view_func=file, defaults={"name": ""})
+    blueprint.add_url_rule(f"{prefix}<name>", view_func=file)
+
+
 def create_blueprint(
     dms: SandboxDms,
     hook_url: str = "",
@@ -80,13 +93,7 @@ def create_blueprint(
         html = render_template("shop.html", chat_src=f"{hook_url}/client/lch-chat.js", goods=_GOODS)
         return html, site_headers(client_script(root=root), hook_url=hook_url, images="'self' https: data:")
 
-    @sandbox.get("/sandbox/files/", defaults={"name": ""})
-    @sandbox.get("/sandbox/files/<name>")
-    def file(name: str) -> ResponseReturnValue:
-        answer = dms.files.fetch(name, request.args)
-        # A browser must not show from memory what has died since.
-        headers = {"Content-Type": answer.content_type, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
-        return answer.content, answer.status, headers
+    add_files_route(sandbox, "/sandbox/files/", dms)
 
     @sandbox.get("/sandbox/config.json")
     def config() -> ResponseReturnValue:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from lchook.core.conversation import Entries, Entry
+from lchook.core.delivery import Removal
 from lchook.core.feed import (
     MAX_IN_FLIGHT,
     Effect,
@@ -112,7 +113,7 @@ class Conversation(RuleBasedStateMachine):
         self.log = ModelLog()
         self.feeds = [Feed("c"), Feed("c")]
         self.calls: list[Call] = []
-        self.removals: list[tuple[Feed, list[int]]] = []
+        self.removals: list[tuple[Feed, Removal]] = []
         self.retries: list[Feed] = []
         self.clients: dict[str, Client] = {}
         self.gone: list[Client] = []
@@ -205,9 +206,9 @@ class Conversation(RuleBasedStateMachine):
     @precondition(lambda self: self.removals)
     @rule(fails=st.booleans())
     def the_store_removes(self, fails: bool) -> None:
-        feed, numbers = self.removals.pop(0)
-        self.log.mailbox -= set(numbers)
-        self.perform(feed, feed.remove_failed() if fails else feed.removed(numbers))
+        feed, removal = self.removals.pop(0)
+        self.log.mailbox -= set(removal.numbers)
+        self.perform(feed, feed.remove_failed(removal) if fails else feed.removed(removal))
 
     @precondition(lambda self: self.retries)
     @rule()
@@ -311,7 +312,8 @@ class Conversation(RuleBasedStateMachine):
                     self.clients[connection].known[entry.number] = "sent"
                     self.clients[connection].note()
                 case RemoveQueued():
-                    self.removals.append((feed, list(feed.queued_done)))
+                    if (removal := feed.removal()) is not None:
+                        self.removals.append((feed, removal))
                 case RetryLater():
                     self.retries.append(feed)
                 case Unfollow():

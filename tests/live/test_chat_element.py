@@ -15,6 +15,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -23,7 +24,7 @@ import pytest
 
 from tests.live.chat_element import CAROUSEL, MENU, Chat
 from tests.live.chat_element import new_chat as make_chat
-from tests.support.chromium import Pages
+from tests.support.chromium import Pages, tab_until_at
 from tests.support.demo import Demo
 from tests.support.sites import Site
 from tests.support.tools import ROOT, npm_package
@@ -521,13 +522,7 @@ def test_all_of_it_needs_only_the_keyboard(new_chat: Callable[..., Chat]) -> Non
     chat = new_chat().visit()
     press = chat.page.keyboard.press
 
-    def tab_to(target: Any, key: str = "Tab") -> None:
-        for _ in range(40):
-            if target.evaluate("node => node === node.getRootNode().activeElement"):
-                return
-            press(key)
-        pytest.fail("no number of Tabs leads there")
-
+    tab_to = partial(tab_until_at, chat.page, at_most=40)
     tab_to(chat.launcher)
     press("Enter")
     expect(chat.box).to_be_focused()

@@ -11,6 +11,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,7 +21,7 @@ import requests
 
 from lchook.sandbox.bodies import KINDS
 from lchook.sandbox.faults import DMS_FAULTS, WEBHOOK_FAULTS
-from tests.support.chromium import DEADLINE_SECONDS, Pages
+from tests.support.chromium import DEADLINE_SECONDS, Pages, tab_until_at
 from tests.support.demo import Demo
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -224,13 +225,7 @@ def test_another_customer_has_another_conversation_and_the_first_one_is_kept(cha
 def test_a_whole_conversation_needs_only_the_keyboard(chat: Chat) -> None:
     press = chat.page.keyboard.press
 
-    def tab_to(target: Locator, key: str = "Tab") -> None:
-        for _ in range(60):
-            if target.evaluate("node => node === node.getRootNode().activeElement"):
-                return
-            press(key)
-        pytest.fail("no number of Tabs leads there")
-
+    tab_to = partial(tab_until_at, chat.page, at_most=60)
     tab_to(chat.box)
     chat.page.keyboard.type("hello")
     press("Enter")

@@ -56,3 +56,12 @@ class Pages:
         # A poll that the change to WebSocket overtook is answered 400; the client is past it.
         if message.type == "error" and "transport=polling" not in message.location.get("url", ""):
             self.complaints.append(message.text)
+
+
+def tab_until_at(page: Any, target: Any, key: str = "Tab", *, at_most: int) -> None:
+    """Press the key until the element has the focus, so often at most."""
+    for _ in range(at_most):
+        if target.evaluate("node => node === node.getRootNode().activeElement"):
+            return
+        page.keyboard.press(key)
+    pytest.fail("no number of Tabs leads there")

@@ -98,7 +98,7 @@ def test_a_follower_s_acknowledgement_takes_the_message_out_of_the_mailbox(world
     world.conversations.leave("a")
     world.hear("3")
     assert (world.waiting(), world.conversations.followers(), "c" in world.conversations) == (1, 0, False)
-    assert world.conversations._feeds.customers() == []
+    assert world.conversations._feeds.all() == []
 
 
 def test_pages_wait_for_acknowledgements_and_nothing_is_sent_in_between(world: World) -> None:
