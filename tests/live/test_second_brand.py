@@ -45,7 +45,7 @@ def test_the_page_logs_in_chats_and_goes_on_after_the_keys_were_rotated(demo: Se
         sync_api.expect(state).to_contain_text("Logged in as Ada Lindgren")
         page.get_by_label("Your message").fill("help")
         page.get_by_role("button", name="Send").click()
-        sync_api.expect(log.locator(".dms").first).to_be_visible(timeout=15_000)
+        sync_api.expect(log.locator(".theirs").first).to_be_visible(timeout=15_000)
         page.get_by_role("button", name="Rotate keys").click()
         sync_api.expect(state).to_contain_text("From now on key-")
         page.get_by_label("Customer id").fill("customer-2")
@@ -53,7 +53,7 @@ def test_the_page_logs_in_chats_and_goes_on_after_the_keys_were_rotated(demo: Se
         sync_api.expect(state).to_contain_text("(customer-2)", timeout=15_000)
         page.get_by_label("Your message").fill("help")
         page.get_by_role("button", name="Send").click()
-        sync_api.expect(log.locator(".dms").first).to_be_visible(timeout=15_000)
+        sync_api.expect(log.locator(".theirs").first).to_be_visible(timeout=15_000)
         assert problems == []
         browser.close()
 

@@ -1,10 +1,12 @@
-// The second brand's page: logs in with the sandbox's identity provider, and brings a fresh token with each connection.
+// The second brand's page: logs in with the sandbox's identity provider. The chat is the element of client/lch-chat.js, which
+// asks for a fresh token for each connection.
 
-/* global io */
+import { LchClient } from "/client/lch-client.js";
+import "/client/lch-chat.js";
 
 const byId = (id) => document.getElementById(id);
 const API = new URL("../", import.meta.url);
-let socket = null;
+let client = null;
 
 async function post(path, body = {}) {
   const headers = { "Content-Type": "application/json" };
@@ -18,29 +20,10 @@ function show(state) {
   byId("state").textContent = state;
 }
 
-function add(who, text) {
-  const line = document.createElement("li");
-  line.className = who;
-  line.textContent = text;
-  byId("log").append(line);
-  line.scrollIntoView({ block: "nearest" });
-  return line;
-}
-
-function canSpeak(can) {
-  byId("text").disabled = byId("send").disabled = !can;
-}
-
-function inWords({ type, text, title, items, label, csr_name: name }) {
-  const said = [text].flat().filter(Boolean).join("\n") || title || label || "";
-  const choices = type === "menu" ? items.map((item) => `  ${item.text}`).join("\n") : "";
-  return [`${name ?? "Pega"} (${type}): ${said}`, choices].filter(Boolean).join("\n");
-}
-
 function logOut() {
-  socket?.disconnect();
-  socket = null;
-  canSpeak(false);
+  client?.close();
+  client = null;
+  byId("chat").replaceChildren();
   byId("log-out").disabled = true;
   show("Not logged in.");
 }
@@ -48,30 +31,23 @@ function logOut() {
 byId("log-in").addEventListener("submit", (event) => {
   event.preventDefault();
   logOut();
-  byId("log").replaceChildren();
   const who = { customer_id: byId("customer-id").value, customer_name: byId("customer-name").value };
-  const { connection } = document.body.dataset;
-  socket = io(window.location.origin, {
-    forceNew: true,
-    // Asked for each connection: a token is short-lived.
-    auth: (use) => {
-      post("log-in", who).then(({ token }) => use({ connection, token }), (error) => show(`No token: ${error.message}`));
-    },
+  // No customer_id and no name: the token says both.
+  client = new LchClient({
+    url: window.location.origin,
+    connection: document.body.dataset.connection,
+    token: async () => (await post("log-in", who)).token,
   });
+  client.addEventListener("connection", ({ detail: { state, reason } }) => {
+    if (state === "connected") show(`Logged in as ${who.customer_name} (${who.customer_id}); the hook believes the identity provider.`);
+    else if (reason) show(`Not connected: ${reason}`);
+  });
+  const chat = document.createElement("lch-chat");
+  chat.setAttribute("inline", "");
+  chat.client = client;
+  byId("chat").replaceChildren(chat);
   byId("log-out").disabled = false;
-  socket.on("connect", () => {
-    canSpeak(true);
-    show(`Logged in as ${who.customer_name} (${who.customer_id}); the hook believes the identity provider.`);
-  });
-  socket.on("connect_error", (error) => {
-    canSpeak(false);
-    show(`Refused: ${error.message}`);
-  });
-  socket.on("disconnect", () => canSpeak(false));
-  socket.on("serverMessage", (payload, acknowledge) => {
-    acknowledge?.();
-    if (payload.type !== "typing_indicator") add("dms", inWords(payload));
-  });
+  client.connect();
 });
 
 byId("log-out").addEventListener("click", logOut);
@@ -79,15 +55,4 @@ byId("log-out").addEventListener("click", logOut);
 byId("rotate").addEventListener("click", async () => {
   const { key } = await post("rotate");
   show(`From now on ${key} signs. Log in again: the hook notices by itself.`);
-});
-
-byId("say").addEventListener("submit", (event) => {
-  event.preventDefault();
-  const text = byId("text").value;
-  byId("text").value = "";
-  const line = add("customer", text);
-  // No customer_id and no name: the token says both.
-  socket.emit("clientMessage", { type: "text", text: [text], message_id: crypto.randomUUID?.() ?? Date.now() }, (outcome) => {
-    if (outcome?.status !== "sent") line.textContent += ` (${outcome?.status}: ${outcome?.error})`;
-  });
 });
