@@ -171,8 +171,9 @@ class ToCustomer:
         session = self._sessions.get(customer_id)
         if session is None or (session.connection is None and not kept.here):
             if self._conversations is None or customer_id not in self._conversations:
-                event = events.WAITS_FOR_CUSTOMER if kept.here else events.WAITS_ELSEWHERE
-                log.info(event, customer=customer_id, message=name)
+                log.info(
+                    events.WAITS_FOR_CUSTOMER if kept.here else events.WAITS_ELSEWHERE, customer=customer_id, message=name
+                )
             return True
         stored = Message(kept.number, text, message.payload)
         self._sessions.input(customer_id, lambda session: session.stored(stored, kept.before))
@@ -288,8 +289,9 @@ class ToCustomer:
                 self.counts["unacknowledged_at_disconnect"] += messages
                 log.info(events.WAITS_FOR_SOCKET, customer=customer_id, messages=messages)
             case Left(connection, elsewhere):
-                event = events.ON_ANOTHER_INSTANCE if elsewhere else events.DETACHED
-                log.info(event, customer=customer_id, socket=connection)
+                log.info(
+                    events.ON_ANOTHER_INSTANCE if elsewhere else events.DETACHED, customer=customer_id, socket=connection
+                )
         return None
 
     def _deliver_transient(self, message: MessageToCustomer) -> None:
