@@ -11,11 +11,15 @@ from socketio.exceptions import ConnectionRefusedError as Refused
 from lchook.core import events
 from lchook.logs import Log
 
-__all__ = ["Acknowledge", "Namespace", "Refused"]
+__all__ = ["Acknowledge", "ConnectFailedError", "Namespace", "Refused"]
 
 log = Log(__name__)
 
 Acknowledge = Callable[..., None]
+
+
+class ConnectFailedError(Exception):
+    """A client could not be connected through a fault of ours. It is logged."""
 
 
 class Namespace(flask_socketio.Namespace):  # type: ignore[misc]  # Flask-SocketIO has no types
@@ -41,7 +45,11 @@ class Namespace(flask_socketio.Namespace):  # type: ignore[misc]  # Flask-Socket
         raise NotImplementedError
 
     def trigger_event(self, event: str, sid: str, *args: Any) -> None:
-        """What python-socketio calls, now only for connect (environ, auth) and disconnect (reason)."""
+        """What python-socketio calls, now only for connect (environ, auth) and disconnect (reason).
+
+        :raises Refused: see `connected`.
+        :raises ConnectFailedError: where `connected` raises anything else.
+        """
         try:
             if event == "connect":
                 self.connected(sid, args[0], args[1] if len(args) > 1 else None)
@@ -52,8 +60,4 @@ class Namespace(flask_socketio.Namespace):  # type: ignore[misc]  # Flask-Socket
         except Exception:
             log.exception(events.CONNECTION_FAILED, event=event, socket=sid)
             if event == "connect":
-                # A client that is refused never comes back by itself; one whose connection is closed does.
-                server = self.socketio.server
-                session = server.eio.sockets.get(server.manager.eio_sid_from_sid(sid, self.namespace))
-                if session is not None:
-                    session.close_soon()
+                raise ConnectFailedError from None

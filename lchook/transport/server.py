@@ -18,7 +18,7 @@ from lchook.logs import Log
 from lchook.transport.engine_server import EngineServer
 from lchook.transport.guard import Guard
 from lchook.transport.lean_manager import LeanManager
-from lchook.transport.namespace import Namespace
+from lchook.transport.namespace import ConnectFailedError, Namespace
 from lchook.transport.strict_json import StrictPacket
 
 log = Log(__name__)
@@ -76,13 +76,29 @@ class Server(socketio.Server):  # type: ignore[misc]  # python-socketio has no t
     # To the namespaces
 
     def _handle_connect(self, eio_sid: str, namespace: str | None, data: Any) -> None:
-        super()._handle_connect(eio_sid, namespace, data)
         name = namespace or "/"
         handler = self.namespace_handlers.get(name)
+        try:
+            super()._handle_connect(eio_sid, namespace, data)
+        except ConnectFailedError:
+            self._close_unconnected(eio_sid, name)
+            return
         sid = self.manager.sid_from_eio_sid(eio_sid, name)
         if isinstance(handler, Namespace) and self.manager.is_connected(sid, name):
             _keep_only_what_is_needed(self.environ.get(eio_sid))
             handler.ready(sid)
+
+    def _close_unconnected(self, eio_sid: str, namespace: str) -> None:
+        """Close the connection of a client that could not be connected, so that it comes again by itself.
+
+        One that is refused does not. One that is told it is connected sends at once what it has kept, which would be lost.
+        """
+        sid = self.manager.sid_from_eio_sid(eio_sid, namespace)
+        self._trigger_event("disconnect", namespace, sid, self.reason.SERVER_DISCONNECT)
+        self.manager.disconnect(sid, namespace, ignore_queue=True)
+        session = self.eio.sockets.get(eio_sid)
+        if session is not None:
+            session.close_soon()
 
     def _handle_event(self, eio_sid: str, namespace: str | None, id: int | None, data: Any) -> None:  # noqa: A002
         name = namespace or "/"

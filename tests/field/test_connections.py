@@ -418,14 +418,30 @@ from wsgi import app
 """
 
 
-def test_after_a_fault_at_connect_the_client_comes_again_by_itself(tmp_path: Path, customer: str) -> None:
-    """Refused one level higher, socket.io-client would not."""
-    needs("node")
+@pytest.fixture
+def fails_once(tmp_path: Path) -> Iterator[Hook]:
     (tmp_path / "fails_once.py").write_text(FAILS_ONCE)
 
     def command(port: int) -> list[str]:
         return [*gunicorn_command(port, "--pythonpath", str(tmp_path))[:-1], "fails_once:app"]
 
-    with running_hook(command) as hook, NodeClient(hook.url, reconnection=True, wait=False) as client:
+    with running_hook(command) as hook:
+        yield hook
+
+
+def test_after_a_fault_at_connect_the_client_comes_again_by_itself(fails_once: Hook, customer: str) -> None:
+    """Refused one level higher, socket.io-client would not."""
+    needs("node")
+    with NodeClient(fails_once.url, reconnection=True, wait=False) as client:
         assert client.say(customer)["status"] == "sent"
-        assert hook.server.log.count("opening or closing a connection failed event='connect'") == 1
+        assert fails_once.server.log.count("opening or closing a connection failed event='connect'") == 1
+
+
+def test_after_a_fault_at_connect_the_client_is_not_told_that_it_is_connected(fails_once: Hook) -> None:
+    """It would send at once what it has kept so far, and the connection is about to be closed."""
+    with RawWebSocket(fails_once.url, connect=False) as client:
+        client.send("40")
+        # The engine's word that it is closed, or the end.
+        assert client.receive() in ("1", "")
+    with RawWebSocket(fails_once.url):
+        pass

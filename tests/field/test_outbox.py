@@ -236,10 +236,12 @@ def pair(tmp_path: Path) -> Iterator[World]:
 
 
 def test_when_an_instance_dies_another_one_posts_within_15_seconds(pair: World) -> None:
-    pair.dms.faults.set(dms="slow", delay_seconds=1.0)
+    pair.dms.faults.set(dms="slow", delay_seconds=5.0)
     with pair.connect(0) as client:
         say(client, 1, 2, 3)
         wait_until(lambda: pair.dms.received, "the first")
+        # What is received and not yet stored is the client's to repeat.
+        wait_until(lambda: "lch_outbox_messages 3.0" in metrics(pair), "three in the store")
         pair.instances[0].kill()
         pair.dms.faults.clear()
         started = time.monotonic()
