@@ -81,20 +81,20 @@ class Server(socketio.Server):  # type: ignore[misc]  # python-socketio has no t
         try:
             super()._handle_connect(eio_sid, namespace, data)
         except ConnectFailedError:
-            self._close_unconnected(eio_sid, name)
+            self._close_unconnected(eio_sid, name, handler)
             return
         sid = self.manager.sid_from_eio_sid(eio_sid, name)
         if isinstance(handler, Namespace) and self.manager.is_connected(sid, name):
             _keep_only_what_is_needed(self.environ.get(eio_sid))
             handler.ready(sid)
 
-    def _close_unconnected(self, eio_sid: str, namespace: str) -> None:
+    def _close_unconnected(self, eio_sid: str, namespace: str, handler: Namespace) -> None:
         """Close the connection of a client that could not be connected, so that it comes again by itself.
 
         One that is refused does not. One that is told it is connected sends at once what it has kept, which would be lost.
         """
         sid = self.manager.sid_from_eio_sid(eio_sid, namespace)
-        self._trigger_event("disconnect", namespace, sid, self.reason.SERVER_DISCONNECT)
+        handler.trigger_event("disconnect", sid, self.reason.SERVER_DISCONNECT)
         self.manager.disconnect(sid, namespace, ignore_queue=True)
         session = self.eio.sockets.get(eio_sid)
         if session is not None:
