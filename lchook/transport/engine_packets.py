@@ -15,6 +15,8 @@ _SEPARATOR = "\x1e"
 # Bounds the work of taking one request apart; its memory is bounded by its size. The engine's own bound is 16: a client that
 # was offline sends more than that at once.
 _MAX_PACKETS = 10_000
+# Where one answer has more than these, python-engineio's clients hang up.
+PACKETS_IN_A_POLL = 16
 
 
 class ClientPacket(Packet):  # type: ignore[misc]  # python-engineio has no types

@@ -21,7 +21,7 @@ from engineio.socket import Socket
 from lchook.core import events
 from lchook.core.heartbeats import Answered, Heartbeat
 from lchook.logs import Log
-from lchook.transport.engine_packets import ClientPacket, packets_in
+from lchook.transport.engine_packets import PACKETS_IN_A_POLL, ClientPacket, packets_in
 from lchook.transport.pending_acks import PendingAcks
 from lchook.transport.upgrade import Upgrade
 
@@ -183,6 +183,31 @@ class EngineSocket(Socket):  # type: ignore[misc]  # python-engineio has no type
             super().send(pkt)
         elif self.check_ping_timeout():
             self._write(pkt)
+
+    def poll(self) -> list[Any]:
+        """Wait for packets, and take them: as the engine's, but no more than its own clients read at once.
+
+        :raises QueueEmpty: where none came in time.
+        """
+        queue_empty = self.server.get_queue_empty_exception()
+        packets: list[Any] = []
+        try:
+            while len(packets) < PACKETS_IN_A_POLL:
+                if packets:
+                    packet = self.queue.get(block=False)
+                else:
+                    packet = self.queue.get(timeout=self.server.ping_interval + self.server.ping_timeout)
+                self.queue.task_done()
+                if packet is None:
+                    if packets:
+                        # The next one's.
+                        self.queue.put(None)
+                    break
+                packets.append(packet)
+        except queue_empty:
+            if not packets:
+                raise QueueEmpty from None
+        return packets
 
     def send_buffer(self) -> list[Any]:
         """The packets that wait to be sent."""

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import gevent
 from engineio.packet import NOOP, PONG, Packet
 
+from lchook.transport.engine_packets import PACKETS_IN_A_POLL
+
 if TYPE_CHECKING:
     from lchook.transport.engine_socket import EngineSocket
 
@@ -123,7 +125,7 @@ class Upgrade:
             session.server.sleep(_MIN_POLL_SECONDS / 5)
         packets: list[Any] = []
         with contextlib.suppress(session.server.get_queue_empty_exception()):
-            while not session.upgraded:
+            while not session.upgraded and len(packets) < PACKETS_IN_A_POLL:
                 packet = session.queue.get(block=False)
                 session.queue.task_done()
                 if packet is None:

@@ -400,6 +400,24 @@ def test_row_29_nonsense_about_when_it_spoke_is_none_said(gunicorn: Hook, custom
     tab.client.close()
 
 
+# Clients that poll
+
+
+def test_one_answer_has_no_more_packets_than_pythons_clients_read(gunicorn: Hook) -> None:  # noqa: F811
+    """They hang up at the 17th: whoever had said much, under load, lost the connection with the acknowledgements."""
+    count = 40
+    with contextlib.closing(RawPolling(gunicorn.url)) as client:
+        client.send(*(f'42["serverMessage",{number}]' for number in range(count)))
+        sizes, echoes = [], 0
+        while echoes < count:
+            before = len(client.packets)
+            client._poll()
+            sizes.append(len(client.packets) - before)
+            echoes = sum(packet.startswith('42["serverMessage"') for packet in client.packets)
+    assert max(sizes) <= 16
+    assert [json.loads(packet[2:])[1] for packet in client.packets if packet.startswith("42")] == list(range(count))
+
+
 # Faults of ours
 
 FAILS_ONCE = """
