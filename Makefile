@@ -40,7 +40,7 @@ format: $(VENV)/dev ## Format the code
 	$(BIN)/ruff format .
 
 .PHONY: bench
-bench: $(VENV)/dev benchmarks/node_modules/.done ## Measure LCH beside a plain Node hook (ARGS="--quick", ARGS="--only NAME")
+bench: $(VENV)/bench benchmarks/node_modules/.done ## Measure LCH beside Node hooks (ARGS="--quick", ARGS="--only NAME")
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 .PHONY: requirements
@@ -68,6 +68,11 @@ $(VENV)/dev: $(VENV)/runtime requirements-dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
+# A Node with SQLite, for the Node hooks. Without it LCH is measured beside fewer.
+$(VENV)/bench: $(VENV)/dev benchmarks/requirements.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt || echo "pip brought no Node"
+	@touch $@
+
 # The page's Socket.IO client. Without npm, or without its registry, the page takes it from its public CDN.
 node_modules/.done: package.json package-lock.json
 	@mkdir -p node_modules
@@ -76,9 +81,9 @@ node_modules/.done: package.json package-lock.json
 	fi
 	@mkdir -p node_modules && touch $@
 
-# What the Node hook is made of. Without it LCH is measured alone.
+# What the Node hooks are made of. Without it LCH is measured alone.
 benchmarks/node_modules/.done: benchmarks/package.json benchmarks/package-lock.json
 	@if command -v npm >/dev/null; then \
-	  npm ci --prefix benchmarks --no-audit --no-fund --silent --fetch-retries=0 >/dev/null 2>&1 || echo "npm brought no Node hook"; \
+	  npm ci --prefix benchmarks --no-audit --no-fund --silent --fetch-retries=0 >/dev/null 2>&1 || echo "npm brought no Node hooks"; \
 	fi
 	@mkdir -p benchmarks/node_modules && touch $@

@@ -1,1 +1,1 @@
-"""What LCH costs, beside a plain Node hook: `make bench`, or `python -m benchmarks --help`. See README.md here."""
+"""What LCH costs, beside Node hooks: `make bench`, or `python -m benchmarks --help`. See README.md here."""

