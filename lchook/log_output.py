@@ -39,6 +39,10 @@ _RETRY_SECONDS = 0.25
 _EXIT_SECONDS = 1.0
 
 
+# A text, or what makes one.
+Line = str | tuple[Callable[..., str], tuple[Any, ...]]
+
+
 class Output(io.TextIOBase):
     """A text stream for one file descriptor. Its thread starts with the first line, in each process anew."""
 
@@ -57,7 +61,9 @@ class Output(io.TextIOBase):
 
     def begin_anew(self) -> None:
         """As new: after a fork, what is queued is the other process's to write."""
-        self._lines: deque[str] = deque(maxlen=_MAX_LINES)
+        self._lines: deque[Line] = deque(maxlen=_MAX_LINES)
+        # A line that had no place in what was written last.
+        self._next: str | None = None
         # Lines that were dropped because too many waited, and because writing failed.
         self.crowded_out = 0
         self.not_written = 0
@@ -74,10 +80,26 @@ class Output(io.TextIOBase):
         """Never waits: no lock either, since signal handlers write, and finalizers."""
         if not isinstance(text, str):
             raise TypeError("a text stream takes text")
+        self._put(text)
+        return len(text)
+
+    def write_later(self, make: Callable[..., str], *args: Any) -> None:
+        """As `write`, with what `make(*args)` returns.
+
+        It is called in the thread, for many lines in a row, at a lower price than between other things. So it must not touch
+        what is gevent's, and nobody may change its arguments.
+        """
+        lines = self._lines
+        if len(lines) == _MAX_LINES or self._asleep or not self._started:
+            self._put((make, args))
+        else:
+            lines.append((make, args))
+
+    def _put(self, line: Line) -> None:
         lines = self._lines
         if len(lines) == _MAX_LINES:
             self.crowded_out += 1
-        lines.append(text if len(text) <= _MAX_CHARACTERS else text[:_MAX_CHARACTERS] + "…\n")
+        lines.append(line)
         if self._asleep:
             self._asleep = False
             # Another thread's line may have woken it in the meantime.
@@ -86,7 +108,6 @@ class Output(io.TextIOBase):
         elif not self._started:
             self._started = True
             _start_new_thread(self._write_for_ever, (lines, self._wake))
-        return len(text)
 
     def flush(self) -> None:
         """Nothing: whoever asks for it must not wait. `finish` does."""
@@ -118,10 +139,10 @@ class Output(io.TextIOBase):
     # What follows runs in the thread. `_busy` and `_asleep` are set before the queue is looked at, and the others look
     # after they have put something in.
 
-    def _write_for_ever(self, lines: deque[str], wake: Any) -> None:
+    def _write_for_ever(self, lines: deque[Line], wake: Any) -> None:
         while True:
             self._busy = True
-            while lines:
+            while lines or self._next is not None:
                 self._write_some(lines)
             self._busy = False
             _sleep(_PAUSE_SECONDS)
@@ -130,21 +151,28 @@ class Output(io.TextIOBase):
                 wake.acquire()
             self._asleep = False
 
-    def _write_some(self, lines: deque[str]) -> None:
+    def _write_some(self, lines: deque[Line]) -> None:
         missing = self.crowded_out + self.not_written - self._said
         if missing and not self._rest_of("\n" * self._in_line + self.notice(missing)):
             self._said += missing
         pieces: list[str] = []
-        size = 0
+        size, piece, self._next = 0, self._next, None
         with contextlib.suppress(IndexError):
-            while not pieces or size + len(lines[0]) <= _MAX_BYTES:
-                pieces.append(lines.popleft())
-                size += len(pieces[-1])
+            while True:
+                if piece is None:
+                    piece = _text_of(lines.popleft())
+                size += len(piece)
+                if pieces and size > _MAX_BYTES:
+                    self._next = piece
+                    break
+                pieces.append(piece)
+                piece = None
         rest = self._rest_of("".join(pieces))
         if rest:
             # The others would fare no better.
-            self.not_written += rest.count(b"\n") + len(lines)
+            self.not_written += rest.count(b"\n") + len(lines) + (self._next is not None)
             lines.clear()
+            self._next = None
             _sleep(_RETRY_SECONDS)
 
     def _rest_of(self, text: str) -> bytes:
@@ -161,6 +189,16 @@ class Output(io.TextIOBase):
                 self._in_line = not data.endswith(b"\n", 0, count)
                 data = data[count:]
         return data
+
+
+def _text_of(line: Line) -> str:
+    if not isinstance(line, str):
+        make, args = line
+        try:
+            line = make(*args)
+        except Exception as error:
+            line = f"a line of the log could not be made: {type(error).__name__}\n"
+    return line if len(line) <= _MAX_CHARACTERS else line[:_MAX_CHARACTERS] + "…\n"
 
 
 def take_over() -> None:

@@ -14,7 +14,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple, TextIO
+from typing import Any, ClassVar, NamedTuple
 
 from lchook.core import events
 from lchook.core.events import LogEvent
@@ -43,21 +43,18 @@ class Redacted:
         if Redacted.shown:
             return str(self._text)
         parts = self._text if isinstance(self._text, list) else [self._text]
-        return f"({sum(len(str(part)) for part in parts)} characters)"
+        return f"({sum([len(str(part)) for part in parts])} characters)"
 
 
-class LazyMessage:
-    """What a log record holds instead of a text; becomes one when, and only if, it is written."""
+class LazyMessage(NamedTuple):
+    """What a log record holds instead of a text."""
 
-    __slots__ = ("event_id", "fields", "text")
-
-    def __init__(self, event_id: str, text: str, fields: dict[str, Any]) -> None:
-        self.event_id = event_id
-        self.text = text
-        self.fields = fields
+    event_id: str
+    text: str
+    fields: dict[str, Any]
 
     def __str__(self) -> str:
-        return self.text + "".join([f" {name}={_short(value)!r}" for name, value in self.fields.items()])
+        return _with_fields(self.text, self.fields)
 
 
 # Time (seconds since 1970), level, part, message, what went wrong → a line.
@@ -81,7 +78,7 @@ class Log:
     # The latest entries of all loggers, whatever their level, oldest first; kept only where somebody may want to see them.
     history: ClassVar[deque[LogEntry] | None] = None
     # Where lines go without a log record, which would cost more than all else about them. None: through `logging`.
-    output: ClassVar[TextIO | None] = None
+    output: ClassVar[Output | None] = None
     render: ClassVar[Render]
     # Says for which connection to Pega something runs, where there are several.
     connection: ClassVar[Callable[[], str] | None] = None
@@ -125,7 +122,7 @@ class Log:
         if Log.output is None or exc_info:
             self._logger.log(level, message, exc_info=exc_info)
         else:
-            Log.output.write(Log.render(time.time(), _LEVELS[level], self._part, message, None))
+            Log.output.write_later(Log.render, time.time(), _LEVELS[level], self._part, message, None)
 
 
 def set_up_logs(levels: dict[str, str], log_format: str, *, show_text: bool) -> None:
@@ -137,11 +134,12 @@ def set_up_logs(levels: dict[str, str], log_format: str, *, show_text: bool) -> 
     Redacted.shown = show_text
     ours = logging.getLogger("lchook")
     if not logging.getLogger().handlers and not ours.handlers:
-        Log.output = steady(sys.stderr)
+        stream = steady(sys.stderr)
         Log.render = staticmethod(json_line if log_format == "json" else text_line)
-        if isinstance(Log.output, Output):
+        if isinstance(stream, Output):
+            Log.output = stream
             Log.output.notice = _notice
-        handler = logging.StreamHandler(Log.output)
+        handler = logging.StreamHandler(stream)
         handler.setFormatter(_Formatter(Log.render))
         for name in ("lchook", "engineio", "socketio"):
             logger = logging.getLogger(name)
@@ -170,7 +168,10 @@ def _notice(count: int) -> str:
 def text_line(at: float, level: str, part: str, what: LazyMessage | str, error: str | None) -> str:
     """`2026-11-22 23:49:50.123 INFO    to_dms: to DMS: sent customer='c1' message=17`, with the line's end."""
     second = int(at)
-    line = f"{_local(second)}.{int((at - second) * 1000):03d} {level:<7} {part}: {_one_line(str(what))}"
+    said = _with_fields(what[1], what[2]) if isinstance(what, LazyMessage) else what
+    if not said.isprintable():
+        said = said.encode("unicode_escape").decode()
+    line = f"{_local(second)}.{int((at - second) * 1000):03d} {level:<7} {part}: {said}"
     return f"{line} error={error!r}\n" if error else line + "\n"
 
 
@@ -223,17 +224,26 @@ class _Formatter(logging.Formatter):
         return self._render(record.created, record.levelname, part, what, _error(record)).rstrip("\n")
 
 
+def _with_fields(text: str, fields: dict[str, Any]) -> str:
+    # A line is made for every step of every message: what nearly all fields are is not asked of a function.
+    parts = [text]
+    for name, value in fields.items():
+        if value.__class__ is not str or len(value) > _MAX_CHARACTERS:
+            value = _short(value)
+        parts.append(f" {name}={value!r}")
+    return "".join(parts)
+
+
 def _short(value: Any) -> Any:
+    """A field as it is shown: what nobody can make longer than it should be as it is, all else as text, cut short."""
+    if value.__class__ is int and -_LARGE < value < _LARGE:
+        return value
     if value.__class__ is str and len(value) <= _MAX_CHARACTERS:
         return value
     if value is None or isinstance(value, (bool, float)) or (isinstance(value, int) and abs(value) < _LARGE):
         return value
     text = str(value)
     return text if len(text) <= _MAX_CHARACTERS else text[:_MAX_CHARACTERS] + "…"
-
-
-def _one_line(text: str) -> str:
-    return text if text.isprintable() else text.encode("unicode_escape").decode()
 
 
 def _error(record: logging.LogRecord) -> str | None:
