@@ -97,6 +97,8 @@ def dms_client(settings: Settings, tokens: Tokens) -> DmsClient:
         token_ttl_seconds=settings.jwt_ttl_seconds,
         connect_timeout_seconds=settings.dms_connect_timeout_seconds,
         read_timeout_seconds=settings.dms_read_timeout_seconds,
+        semaphore=runtime.bounded_semaphore,
+        lean=runtime.lean,
     )
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import threading
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import requests
 from urllib3.exceptions import HTTPError, MaxRetryError, NewConnectionError
@@ -13,7 +15,7 @@ from lchook.core.body_coding import BodyError, decompressed
 from lchook.core.tokens import Tokens
 from lchook.dms.connection_pool import NotSentError
 from lchook.dms.failures import cause_in_words
-from lchook.dms.way_out import WayOut, body_of
+from lchook.dms.way_out import WayOut
 
 # Posts under way at once; more wait. Each is a file descriptor, and gunicorn.conf.py reckons with so many.
 _MAX_POSTS = 1_500
@@ -53,8 +55,7 @@ class DmsError(Exception):
         return cause_in_words(self.__cause__)
 
 
-@dataclass(frozen=True, slots=True)
-class DmsAnswer:
+class DmsAnswer(NamedTuple):
     """DMS's answer to a post: its status, the seconds to wait if it named any (`Retry-After`), what it said, cut short;
     where it sent us instead (`Location`)."""
 
@@ -88,16 +89,22 @@ class DmsClient:
         token_ttl_seconds: int,
         connect_timeout_seconds: float,
         read_timeout_seconds: float,
+        semaphore: Callable[[int], Any] = threading.BoundedSemaphore,
+        lean: Callable[[socket.socket], Any] = lambda connection: connection,
     ) -> None:
-        """Without network activity. Proxies and the CA bundle are taken from the environment, once, here."""
+        """Without network activity. Proxies and the CA bundle are taken from the environment, once, here.
+
+        :param semaphore: how callers wait for each other. :param lean: see `PooledAdapter`.
+        """
         self._tokens = tokens
         self._token_ttl_seconds = token_ttl_seconds
         self._timeout = (connect_timeout_seconds, read_timeout_seconds)
-        self._read_timeout_seconds = read_timeout_seconds
-        self._posting = threading.BoundedSemaphore(_MAX_POSTS)
-        self._posting_briefly = threading.BoundedSemaphore(_MAX_BRIEF_POSTS)
+        self._posting = semaphore(_MAX_POSTS)
+        self._posting_briefly = semaphore(_MAX_BRIEF_POSTS)
+        # The latest token, and the headers with it.
+        self._headers: tuple[str, dict[str, str]] = ("", {})
         self._url = url
-        self._way = WayOut(url, max_connections=_MAX_POSTS)
+        self._way = WayOut(url, max_connections=_MAX_POSTS, max_answer_bytes=_MAX_ANSWER_BYTES, lean=lean)
 
     def post(self, body: bytes) -> DmsAnswer:
         """Post one message, with a fresh token.
@@ -126,18 +133,17 @@ class DmsClient:
         self._way.close()
 
     def _post(self, body: bytes, timeout: tuple[float, float]) -> DmsAnswer:
-        request = requests.PreparedRequest()
-        request.method = "POST"
-        request.url = self._url
-        request.body = body
-        request.headers = {  # type: ignore[assignment]  # adapters only go through them
-            "Content-Type": "application/json",
-            "Content-Length": str(len(body)),
-            "connection_id": self._tokens.issuer,
-            "Authorization": f"Bearer {self._tokens.sign(ttl_seconds=self._token_ttl_seconds)}",
-        }
+        token = self._tokens.sign(ttl_seconds=self._token_ttl_seconds)
+        signed, headers = self._headers
+        if signed is not token:
+            headers = {
+                "Content-Type": "application/json",
+                "connection_id": self._tokens.issuer,
+                "Authorization": f"Bearer {token}",
+            }
+            self._headers = token, headers
         try:
-            response = self._way.send(request, timeout)
+            answer = self._way.post(headers, body, timeout)
         except requests.ConnectTimeout as error:
             raise DmsError("no connection to DMS within the time allowed", possibly_delivered=False) from error
         except requests.ReadTimeout as error:
@@ -154,11 +160,12 @@ class DmsClient:
             raise DmsError("the connection to DMS broke; it may have the message", possibly_delivered=True) from error
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
             raise DmsError(f"posting to DMS failed ({type(error).__name__})", possibly_delivered=True) from error
-        status, headers = response.status_code, response.headers
-        said = body_of(response, max_bytes=_MAX_ANSWER_BYTES, within_seconds=self._read_timeout_seconds)
-        # Of what went well nobody reads the words.
-        coding = headers.get("Content-Encoding") if status >= 300 else None
-        return DmsAnswer(status, headers.get("Retry-After"), _words(said, coding), headers.get("Location"))
+        if answer.status < 300:
+            # Of what went well nobody reads the words.
+            return DmsAnswer(answer.status, None, "")
+        headers = answer.headers
+        words = _words(answer.body, headers.get("content-encoding"))
+        return DmsAnswer(answer.status, headers.get("retry-after"), words, headers.get("location"))
 
 
 def _words(body: bytes | bytearray, coding: str | None) -> str:

@@ -7,11 +7,12 @@ it may have: that decides whether a message may be repeated.
 
 from __future__ import annotations
 
-import contextlib
+import math
 import socket
 import ssl
 import time
 from collections import deque
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -33,23 +34,47 @@ _RECEIVE_BYTES = 16 * 1024
 # Of an answer, no more than this is read, if nothing else is said.
 _MAX_ANSWER_BYTES = 64 * 1024
 _TCP_ESTABLISHED = 1
+_TCP_INFO: int | None = getattr(socket, "TCP_INFO", None)
 
 
 class NotSentError(requests.ConnectionError):
     """The server cannot have the request: there was no connection, or it broke before all of the request was sent."""
 
 
+class _Connection:
+    """An open connection: a socket, or what has its methods; what timeout that has; and since when it is idle."""
+
+    __slots__ = ("since", "socket", "timeout")
+
+    def __init__(self, connection: Any) -> None:
+        self.socket = connection
+        self.since = self.timeout = 0.0
+
+    def close(self) -> None:
+        self.socket.close()
+
+
 class PooledAdapter(BaseAdapter):
     """See the module. Timeouts are seconds: to connect (TLS included), and for the whole answer."""
 
-    def __init__(self, *, proxy: str | None = None, max_answer_bytes: int = _MAX_ANSWER_BYTES) -> None:
-        """:param proxy: the URL of an http proxy that all requests go through, whatever `send` is told of proxies."""
+    def __init__(
+        self,
+        *,
+        proxy: str | None = None,
+        max_answer_bytes: int = _MAX_ANSWER_BYTES,
+        lean: Callable[[socket.socket], Any] = lambda connection: connection,
+    ) -> None:
+        """:param proxy: the URL of an http proxy that all requests go through, whatever `send` is told of proxies.
+        :param lean: makes of an open connection one with the same methods at a lower price.
+        """
         super().__init__()
         self._max_answer_bytes = max_answer_bytes
         self._proxy = proxy
+        self._lean = lean
         self._routes: dict[str, Route] = {}
+        self._keys: dict[str, tuple[str, str, int]] = {}
         self._names = NameService()
-        self._idle: dict[tuple[str, str, int], deque[tuple[socket.socket, float]]] = {}
+        self._idle: dict[tuple[str, str, int], deque[_Connection]] = {}
         self._contexts: dict[tuple[Any, Any], ssl.SSLContext] = {}
 
     def send(
@@ -65,21 +90,37 @@ class PooledAdapter(BaseAdapter):
         :raises requests.ConnectTimeout, requests.exceptions.SSLError, requests.exceptions.ProxyError: likewise not sent.
         :raises requests.ReadTimeout, requests.ConnectionError: the server may have the request.
         """
-        connect_seconds, read_seconds = timeout
-        url = request.url or ""
-        parts = urlsplit(url)
-        key = (str(parts.scheme), str(parts.hostname), parts.port or 0)
-        wire = self._as_bytes(request, str(parts.netloc).rpartition("@")[2])
+        url, body = request.url or "", request.body or b""
+        head = self.head(request.method or "", url, request.headers)
+        wire = head + b"\r\n" + (body.encode() if isinstance(body, str) else body)
+        answer = self.exchange(url, wire, timeout, verify, cert)
+        response = Response()
+        response.status_code = answer.status
+        response.headers.update(answer.headers)
+        response._content = bytes(answer.body)
+        response.request = request
+        response.url = url
+        return response
 
+    def exchange(self, url: str, wire: bytes, timeout: tuple[float, float], verify: bool | str, cert: Any) -> Answer:
+        """Send a request, head and body, and read the answer. :raises: as `send`."""
+        connect_seconds, read_seconds = timeout
+        key = self._key(url)
         connection = self._kept(key)
         if connection is None:
             connection = self._connect(self._route(url), connect_seconds, verify, cert)
         keep = False
         try:
             deadline = time.monotonic() + read_seconds
-            connection.settimeout(read_seconds)
+            plain = connection.socket
+            if connection.timeout != read_seconds:
+                connection.timeout = read_seconds
+                plain.settimeout(read_seconds)
             try:
-                connection.sendall(wire)
+                # gevent's sendall asks the system for the size of its buffer first.
+                sent = plain.send(wire)
+                if sent < len(wire):
+                    plain.sendall(wire[sent:])
             except OSError as error:
                 raise NotSentError("the connection broke") from error
             answer = _read_answer(connection, deadline, self._max_answer_bytes)
@@ -89,33 +130,35 @@ class PooledAdapter(BaseAdapter):
                 self._keep(key, connection)
             else:
                 connection.close()
+        return answer
 
-        response = Response()
-        response.status_code = answer.status
-        response.headers.update(answer.headers)
-        response._content = bytes(answer.body)
-        response.request = request
-        response.url = request.url or ""
-        return response
+    def head(self, method: str, url: str, headers: Mapping[str, str]) -> bytes:
+        """A request's lines up to its body, without the empty one at the end."""
+        parts = urlsplit(url)
+        host, target = parts.netloc.rpartition("@")[2], f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
+        proxy_lines: list[str] = []
+        if self._proxy is not None:
+            # A proxy that does not only pass bytes on reads the whole address, and who we are.
+            route = self._route(url)
+            if not route.has_tunnel:
+                target = f"{route.scheme}://{host}{target}"
+                if route.proxy_authorization is not None:
+                    proxy_lines = [f"Proxy-Authorization: {route.proxy_authorization}"]
+        lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", *(f"{name}: {value}" for name, value in headers.items())]
+        return "\r\n".join((*lines, *proxy_lines, "")).encode("latin-1")
 
     def close(self) -> None:
         """Close the connections that are kept."""
         for kept in self._idle.values():
             while kept:
-                kept.pop()[0].close()
+                kept.pop().close()
 
-    def _as_bytes(self, request: PreparedRequest, host: str) -> bytes:
-        lines = [f"{request.method} {request.path_url} HTTP/1.1", f"Host: {host}"]
-        lines += [f"{name}: {value}" for name, value in request.headers.items()]
-        if self._proxy is not None:
-            # A proxy that does not only pass bytes on reads the whole address, and who we are.
-            route = self._route(request.url or "")
-            if not route.has_tunnel:
-                lines[0] = f"{request.method} {route.scheme}://{host}{request.path_url} HTTP/1.1"
-                if route.proxy_authorization is not None:
-                    lines.append(f"Proxy-Authorization: {route.proxy_authorization}")
-        body = request.body or b""
-        return "\r\n".join((*lines, "\r\n")).encode("latin-1") + (body.encode() if isinstance(body, str) else body)
+    def _key(self, url: str) -> tuple[str, str, int]:
+        key = self._keys.get(url)
+        if key is None:
+            parts = urlsplit(url)
+            key = self._keys[url] = (str(parts.scheme), str(parts.hostname), parts.port or 0)
+        return key
 
     def _route(self, url: str) -> Route:
         route = self._routes.get(url)
@@ -123,28 +166,30 @@ class PooledAdapter(BaseAdapter):
             route = self._routes[url] = Route.to(url, self._proxy)
         return route
 
-    def _kept(self, key: tuple[str, str, int]) -> socket.socket | None:
+    def _kept(self, key: tuple[str, str, int]) -> _Connection | None:
         kept = self._idle.get(key)
         while kept:
             try:
-                connection, since = kept.pop()
+                connection = kept.pop()
             except IndexError:  # another thread was faster
                 return None
-            if time.monotonic() - since < _IDLE_SECONDS and _is_established(connection):
+            if time.monotonic() - connection.since < _IDLE_SECONDS and _is_established(connection.socket):
                 return connection
             connection.close()
         return None
 
-    def _keep(self, key: tuple[str, str, int], connection: socket.socket) -> None:
+    def _keep(self, key: tuple[str, str, int], connection: _Connection) -> None:
+        connection.since = time.monotonic()
         kept = self._idle.setdefault(key, deque())
-        kept.append((connection, time.monotonic()))
+        kept.append(connection)
         if len(kept) > _MAX_IDLE:
-            kept.popleft()[0].close()
+            kept.popleft().close()
 
-    def _connect(self, route: Route, timeout_seconds: float, verify: bool | str, cert: Any) -> socket.socket:
+    def _connect(self, route: Route, timeout_seconds: float, verify: bool | str, cert: Any) -> _Connection:
         try:
             context = self._context(verify, cert) if route.scheme == "https" else None
-            return route.open(self._names, context, within_seconds=timeout_seconds)
+            connection = route.open(self._names, context, within_seconds=timeout_seconds)
+            return _Connection(self._lean(connection))
         except TimeoutError as error:
             raise requests.ConnectTimeout("no connection in time") from error
         except (ssl.SSLError, BundleError) as error:
@@ -160,19 +205,26 @@ class PooledAdapter(BaseAdapter):
         return context
 
 
-class _Answer:
-    """What httptools calls while it reads an answer."""
+class Answer:
+    """An answer, and what httptools calls while it reads one. Names of headers are in small letters."""
+
+    __slots__ = ("body", "complete", "keep_alive", "parser", "raw_headers", "status")
 
     def __init__(self) -> None:
         self.status = 0
-        self.headers: dict[str, str] = {}
+        self.raw_headers: list[tuple[bytes, bytes]] = []
         self.body = bytearray()
         self.complete = False
         self.keep_alive = False
         self.parser = httptools.HttpResponseParser(self)
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """By name."""
+        return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in self.raw_headers}
+
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers[name.decode("latin-1")] = value.decode("latin-1")
+        self.raw_headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         self.status = self.parser.get_status_code()
@@ -184,39 +236,43 @@ class _Answer:
     def on_message_complete(self) -> None:
         if self.status < 200:
             # An interim answer, such as 100: the real one follows.
-            self.status = 0
-            self.headers = {}
+            self.status, self.raw_headers = 0, []
         else:
             self.complete = True
 
 
-def _read_answer(connection: socket.socket, deadline: float, max_bytes: int) -> _Answer:
+def _read_answer(connection: _Connection, deadline: float, max_bytes: int) -> Answer:
     """An answer, as far as it matters: its status is known, and its body is complete, or too long, or broken off."""
-    answer = _Answer()
-    while not answer.complete and len(answer.body) <= max_bytes:
-        try:
-            connection.settimeout(max(0.001, deadline - time.monotonic()))
-            data = connection.recv(_RECEIVE_BYTES)
+    answer, plain = Answer(), connection.socket
+    try:
+        while True:
+            data = plain.recv(_RECEIVE_BYTES)
             if not data:
                 raise ConnectionResetError("closed by the server")
             answer.parser.feed_data(data)
-        except TimeoutError as error:
-            if answer.status:
-                break
+            if answer.complete or len(answer.body) > max_bytes:
+                return answer
+            left_seconds = deadline - time.monotonic()
+            if left_seconds <= 0:
+                raise TimeoutError
+            # Tenths of a second: where timers are shared, there should not be too many.
+            connection.timeout = math.ceil(10 * left_seconds) / 10
+            plain.settimeout(connection.timeout)
+    except TimeoutError as error:
+        if not answer.status:
             raise requests.ReadTimeout("no answer in time") from error
-        except (OSError, httptools.HttpParserError) as error:
-            if answer.status:
-                break
+    except (OSError, httptools.HttpParserError) as error:
+        if not answer.status:
             raise requests.ConnectionError("the connection broke, or the answer is no HTTP") from error
     return answer
 
 
 def _is_established(connection: socket.socket) -> bool:
     """Has the server not closed it? Without a look, a message would be lost in a connection that has ended."""
-    option = getattr(socket, "TCP_INFO", None)
-    if option is None:
+    if _TCP_INFO is None:
         # Not Linux: for development. The first byte of what Linux tells is the state.
         return True
-    with contextlib.suppress(OSError):
-        return connection.getsockopt(socket.IPPROTO_TCP, option, 1)[0] == _TCP_ESTABLISHED
-    return False
+    try:
+        return connection.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, 1)[0] == _TCP_ESTABLISHED
+    except OSError:
+        return False

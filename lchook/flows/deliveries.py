@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -11,6 +10,7 @@ from typing import Any, Protocol
 from lchook.core import events
 from lchook.core.ack_timers import AckTimers
 from lchook.core.delivery import Delivery, Message
+from lchook.locks import DecisionLock
 from lchook.logs import Log
 
 log = Log("lchook.flows.to_customer")
@@ -68,7 +68,7 @@ class Deliveries:
         self._ack_timeout_seconds = ack_timeout_seconds
         self._on_acknowledgement = on_acknowledgement
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = DecisionLock()
         self._timers = AckTimers(ack_timeout_seconds=ack_timeout_seconds, heartbeat_seconds=heartbeat_seconds)
 
     def __len__(self) -> int:

@@ -35,23 +35,19 @@ class DmsPosts:
 
         :param briefly: it is worth nothing in a few seconds.
         """
+        started = time.monotonic()
         try:
-            return self._timed(self._dms.post_briefly if briefly else self._dms.post, body)
+            answer = self._dms.post_briefly(body) if briefly else self._dms.post(body)
+            self._on_answer(time.monotonic() - started)
+            if answer.taken:
+                return PostResult(answer.status)
+            return PostResult(answer.status, retry_after_seconds=_retry_after_seconds(answer), detail=answer.meaning)
+        except DmsError as error:
+            return PostResult(None, str(error), error.possibly_delivered, error.permanent, detail=error.detail)
         except Exception:
             # Nothing is known to come here. If something does, the queue goes on and the sender knows.
             log.exception(events.FORWARDING_FAILED, customer=customer_id, message=message_id)
             return PostResult(None, "internal error; DMS may have the message", possibly_delivered=True)
-
-    def _timed(self, post: Callable[[bytes], DmsAnswer], body: bytes) -> PostResult:
-        started = time.monotonic()
-        try:
-            answer = post(body)
-        except DmsError as error:
-            return PostResult(None, str(error), error.possibly_delivered, error.permanent, detail=error.detail)
-        self._on_answer(time.monotonic() - started)
-        if answer.taken:
-            return PostResult(answer.status)
-        return PostResult(answer.status, retry_after_seconds=_retry_after_seconds(answer), detail=answer.meaning)
 
 
 def log_result(customer_id: str, message_id: MessageId, result: PostResult) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, Protocol, TypeVar
 
 from lchook.core.delivery import Removal
+from lchook.locks import DecisionLock
 
 
 class Machine(Protocol):
@@ -49,7 +49,7 @@ class Machines(Generic[M]):
         self._perform = perform
         self._failed = failed
         # Held while a machine decides, and never while anything is performed.
-        self._lock = threading.Lock()
+        self._lock = DecisionLock()
         self._machines: dict[str, M] = {}
         # Effects that are still to be performed, for customers with whom somebody is at it.
         self._performing: dict[str, deque[Any]] = {}

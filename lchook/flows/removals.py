@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Generic
 
 from lchook.core import events
 from lchook.flows.machines import M, Machines
+from lchook.locks import DecisionLock
 from lchook.logs import Log
 from lchook.store import Store, StoreError
 
@@ -20,7 +20,7 @@ class Removals(Generic[M]):
         self._machines = machines
         self._store = store
         self._soon = soon
-        self._lock = threading.Lock()
+        self._lock = DecisionLock()
         self._customers: dict[str, None] = {}
 
     def soon(self, customer_id: str) -> None:

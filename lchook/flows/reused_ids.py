@@ -5,10 +5,10 @@ They lose nothing by it but this: LCH takes equal words under an equal id for a 
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 
 from lchook.core.messages import MessageToDms
+from lchook.locks import DecisionLock
 
 # What is remembered is bounded: to miss one now and then does no harm.
 _MAX_MESSAGES = 4_000
@@ -19,7 +19,7 @@ class ReusedIds:
     """Call from anywhere."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = DecisionLock()
         # Of the latest messages what is equal for equal ids, and the key; as numbers, which are small.
         self._keys: OrderedDict[int, int] = OrderedDict()
         self._told: set[str] = set()

@@ -6,13 +6,13 @@ where another message comes, or it has waited for seconds, it is worth nothing a
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from lchook.core.messages import MessageToDms
+from lchook.locks import DecisionLock
 
 TYPING = "typing_indicator"
 # How long it is worth something while it waits: clients show an indicator for about as long.
@@ -48,7 +48,7 @@ class TypingToDms:
         self._drop = drop
         self._is_busy = is_busy
         self._start_task = start_task
-        self._lock = threading.Lock()
+        self._lock = DecisionLock()
         self._customers: dict[str, _Typing] = {}
 
     def submit(self, message: MessageToDms, done: Done) -> None:

@@ -12,8 +12,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
+from lchook.locks import DecisionLock
 from lchook.store import StoreError
 
 Connection = TypeVar("Connection")
@@ -23,18 +24,40 @@ Work = Callable[[Connection], Any]
 Run = Callable[[Callable[[Connection], None]], None]
 
 
-# Calls the first function where it may block, nobody else's call meanwhile, and then the second.
-Aside = Callable[[Callable[[], None], Callable[[], None]], None]
+class Signal(Protocol):
+    """What one caller waits for, as `threading.Event`."""
+
+    def wait(self, timeout: float) -> bool:
+        """Is it set, now or within so many seconds? Always as many."""
+
+    def set(self) -> None:
+        """Let the caller go on."""
 
 
-def in_a_thread(function: Callable[[], None], then: Callable[[], None]) -> None:
+class Aside(Protocol):
+    """Where works are done while their callers wait."""
+
+    def __call__(self, function: Callable[[], None], then: Callable[[], None], /) -> None:
+        """Call the first function where it may block, nobody else's call meanwhile, and then the second."""
+
+    def signal(self) -> Signal:
+        """A new one. It is set by what is called second."""
+
+
+class InAThread:
     """Where threads are what waits: another one."""
 
-    def both() -> None:
-        function()
-        then()
+    signal = threading.Event
 
-    threading.Thread(target=both, daemon=True).start()
+    def __call__(self, function: Callable[[], None], then: Callable[[], None], /) -> None:
+        def both() -> None:
+            function()
+            then()
+
+        threading.Thread(target=both, daemon=True).start()
+
+
+in_a_thread = InAThread()
 
 
 class BusyError(StoreError):
@@ -44,13 +67,13 @@ class BusyError(StoreError):
 class _Job(Generic[Connection]):
     __slots__ = ("done", "error", "given_up", "result", "work", "writes")
 
-    def __init__(self, work: Work[Connection], writes: bool) -> None:
+    def __init__(self, work: Work[Connection], writes: bool, done: Signal) -> None:
         self.work = work
         self.writes = writes
         self.result: Any = None
         self.error: BaseException | None = None
         self.given_up = False
-        self.done = threading.Event()
+        self.done = done
 
 
 class GroupCommit(Generic[Connection]):
@@ -74,7 +97,7 @@ class GroupCommit(Generic[Connection]):
         self._transaction = transaction
         self._patience_seconds = patience_seconds
         self._aside = aside
-        self._lock = threading.Lock()
+        self._lock = DecisionLock()
         self._jobs: deque[_Job[Connection]] = deque()
         # Whether somebody sees to the jobs, and since when to those under way.
         self._running = False
@@ -91,7 +114,7 @@ class GroupCommit(Generic[Connection]):
 
         :raises StoreError: where it fails, or takes too long: then it may have been done all the same.
         """
-        job = _Job(work, writes)
+        job = _Job(work, writes, self._aside.signal())
         with self._lock:
             seconds = time.monotonic() - self._since if self._running else 0.0
             if seconds > 2 * self._patience_seconds:

@@ -11,6 +11,8 @@ from typing import Any
 
 from gevent import get_hub, monkey
 
+from lchook.transport.signals import Signal
+
 _allocate_lock = monkey.get_original("_thread", "allocate_lock")
 _start_thread = monkey.get_original("_thread", "start_new_thread")
 
@@ -33,6 +35,9 @@ class NativeThread:
         self._next_at = 0.0
         self._timer: Any = None
         self._returned: Any = None
+
+    # What one caller waits for: it is set by what `__call__` calls second.
+    signal = Signal
 
     def __call__(self, function: Callable[[], None], then: Callable[[], None]) -> None:
         """Call a function there, and when it has returned, another one in the event loop, where it must not wait.

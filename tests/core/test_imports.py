@@ -27,6 +27,7 @@ _STACK = frozenset(
 _BESIDE_THE_TRANSPORT = {
     "gunicorn.conf.py": {"gevent", "gunicorn"},
     "wsgi.py": {"gevent"},
+    "lchook/locks.py": {"gevent"},
     "lchook/log_output.py": {"gevent"},
 }
 # What the core may use: nothing that reads or writes, waits, runs beside others, or tells the time.
