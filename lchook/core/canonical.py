@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
+from json.encoder import c_make_encoder, encode_basestring_ascii  # type: ignore[attr-defined]
 from typing import Any
 
-# Made once, and without a look for circles, which JSON has none of: half the cost of `json.dumps`.
-compact_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False).encode
-_encode_sorted = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False, sort_keys=True).encode
+
+def _encode(*, sort_keys: bool) -> Callable[[Any], str]:
+    """As `json.JSONEncoder(...).encode`, which makes C's encoder anew for each value, and without a look for circles, which
+    JSON has none of: a third of the cost of `json.dumps`."""
+    encoder = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False, sort_keys=sort_keys)
+    if c_make_encoder is None:
+        return encoder.encode
+    in_c = c_make_encoder(None, encoder.default, encode_basestring_ascii, None, ":", ",", sort_keys, False, False)
+    return lambda value: "".join(in_c(value, 0))
+
+
+compact_json = _encode(sort_keys=False)
+_encode_sorted = _encode(sort_keys=True)
 
 
 def canonical_json(value: Any) -> str:

@@ -17,6 +17,7 @@ class RateLimiter:
         self.per_second = per_second
         self._clock = clock
         self._interval = 1 / per_second if per_second else 0.0
+        self._burst = max(_BURST_SECONDS, self._interval)
         # When the key would be free again if nothing more came.
         self._free_at: dict[Hashable, float] = {}
         self._until_tidying = _TIDY_EVERY
@@ -26,8 +27,9 @@ class RateLimiter:
         if not self._interval:
             return True
         now = self._clock()
-        free_at = max(now, self._free_at.get(key, 0.0)) + self._interval
-        if free_at - now > max(_BURST_SECONDS, self._interval):
+        free_at = self._free_at.get(key, 0.0)
+        free_at = (free_at if free_at > now else now) + self._interval
+        if free_at - now > self._burst:
             return False
         self._free_at[key] = free_at
         self._until_tidying -= 1
@@ -39,6 +41,3 @@ class RateLimiter:
     def forget(self, key: Hashable) -> None:
         """The key will not come again."""
         self._free_at.pop(key, None)
-
-
-# The old name, until nobody imports it.

@@ -75,11 +75,12 @@ class Session:
         """
         self.calls.attached(now)
         self._robbed = None
-        self.calls.claim_wanted |= claim and self.connection != connection
-        is_new = self.connection != connection
-        self.receivers.speaks(connection, now, is_older=is_new and is_older)
-        self.calls.moved |= is_new
-        return self._ask_others() if is_new else []
+        if self.receivers.current == connection:
+            self.receivers.speaks_again(now)
+            return []
+        self.calls.moves(claim=claim)
+        self.receivers.speaks(connection, now, is_older=is_older)
+        return self._ask_others()
 
     def resumed(self, connection: str, now: float, *, spoke_at: float | None = None, is_older: bool = False) -> list[Effect]:
         """A connection says at connect whose it is. It receives, unless the customer is on another one that is alive.

@@ -40,9 +40,18 @@ class SessionCalls:
         """Does the store's next message need no fetch, as nothing is asked of it and nothing is to be?"""
         return not (self.fetch_wanted or self.claim_wanted or self.under_way == "fetch" or self.under_way == "claim")
 
+    @property
+    def waits_to_be_heard(self) -> bool:
+        """Does `heard` change anything?"""
+        return self.moved or self.claim_wanted or self.fetch_wanted
+
     def attached(self, at: float) -> None:
         self.attachments += 1
         self.attached_at = at
+
+    def moves(self, *, claim: bool) -> None:
+        """The customer speaks elsewhere than before. `claim`: the store does not hear of it with what they say."""
+        self.moved, self.claim_wanted = True, self.claim_wanted or claim
 
     def heard(self) -> list[Effect]:
         """The store has heard that the customer speaks here. What came meanwhile waits, where they were not here before."""

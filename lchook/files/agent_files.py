@@ -15,7 +15,7 @@ import threading
 import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 from lchook.core import events
@@ -88,7 +88,7 @@ class AgentFiles:
             replaced.append(attachment)
         if not pending:
             return message, []
-        return replace(message, payload={**message.payload, "attachments": replaced}), pending
+        return message._replace(payload={**message.payload, "attachments": replaced}), pending
 
     def fetch(self, pending: list[Pending]) -> None:
         """The message is stored: fetch what it names. Returns when that is noted, at the latest after a second."""

@@ -36,7 +36,8 @@ class OutboxCalls:
             for submission, stored in zip(effect.submissions, enqueued.answers, strict=True):
                 if stored.state == "queued":
                     log.debug(events.MESSAGE_STORED, customer=customer_id, message=submission.message_id)
-            self._statuses.send(customer_id, enqueued.statuses)
+            if enqueued.statuses:
+                self._statuses.send(customer_id, enqueued.statuses)
             first = self._first(customer_id, enqueued.taken)
             return lambda outbox: outbox.enqueued(enqueued.answers, first, self._clock())
 
@@ -114,6 +115,8 @@ class OutboxCalls:
 
     def _first(self, customer_id: str, taken: Taken) -> Queued | None:
         """The message that is to be posted now. Tells of those that a process was posting when it ended."""
+        if not taken.unknown:
+            return taken.first
         for message in taken.unknown:
             self._counts["unknown"] += 1
             log.error(
@@ -123,6 +126,5 @@ class OutboxCalls:
                 reason=UNKNOWN_OUTCOME,
                 detail="the process that was posting it ended",
             )
-        if taken.unknown:
-            self._statuses.deliver_if_here(customer_id)
+        self._statuses.deliver_if_here(customer_id)
         return taken.first

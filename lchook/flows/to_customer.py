@@ -6,7 +6,6 @@ sends, questions to connections. Knows nothing of HTTP, and of Socket.IO only it
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -36,6 +35,7 @@ from lchook.flows.deliveries import Connections, Deliveries
 from lchook.flows.machines import Machines
 from lchook.flows.mailbox_calls import MailboxCalls, Step
 from lchook.flows.removals import Removals
+from lchook.locks import DecisionLock
 from lchook.logs import Log
 from lchook.store import Store
 
@@ -85,7 +85,7 @@ class ToCustomer:
         )
         self._sessions = Machines(Session, self._perform, self._failed)
         self._removals = Removals(self._sessions, store, soon or (lambda task: task()))
-        self._lock = threading.Lock()
+        self._lock = DecisionLock()
         self._customers_of: dict[str, set[str]] = {}
         self._retries: set[str] = set()
         self._next_expiry = 0.0
@@ -97,12 +97,15 @@ class ToCustomer:
 
         :param claim: the store does not hear of it with what they say, as of a typing indicator.
         """
-        now = self._clock()
 
         def step(session: Session) -> list[Effect]:
-            return session.spoke(connection, now, is_older=self._is_older(session, connection), claim=claim)
+            return session.spoke(connection, self._clock(), is_older=self._is_older(session, connection), claim=claim)
 
-        self._attach(customer_id, connection, step)
+        if (session := self._sessions.get(customer_id)) is None or session.connection != connection:
+            self._attach(customer_id, connection, step)
+        else:
+            # Where they spoke before, unless it is closed meanwhile.
+            self._sessions.input(customer_id, lambda session: step(session) if session.connection == connection else [])
 
     def resume(self, customer_id: str, connection: str, *, spoke_seconds_ago: float | None = None) -> None:
         """A connection says at connect whose it is. It receives, unless the customer is on another one that is alive.
@@ -119,7 +122,8 @@ class ToCustomer:
 
     def heard(self, customer_id: str) -> None:
         """The store has heard that the customer speaks: send what waits for them, if they came from elsewhere."""
-        self._sessions.input(customer_id, lambda session: session.calls.heard())
+        if (session := self._sessions.get(customer_id)) is not None and session.calls.waits_to_be_heard:
+            self._sessions.input(customer_id, lambda session: session.calls.heard())
 
     def deliver_pending(self, customer_id: str) -> None:
         """Send what waits for the customer, if they are here."""
@@ -153,7 +157,9 @@ class ToCustomer:
         """
         customer_id = message.customer_id
         if message.type in _TRANSIENT:
-            self._deliver_transient(message)
+            is_here = self.send_transient(customer_id, message.payload)
+            if not is_here or self._conversations is not None:
+                self._calls.pass_on(message, to_followers=is_here)
             return True
         name = message.payload.get("message_id")
         text = compact_json(message.payload)
@@ -216,8 +222,6 @@ class ToCustomer:
         """Is the customer here, and how many messages are in flight to them?"""
         session = self._sessions.get(customer_id)
         return (False, 0) if session is None else (session.connection is not None, len(session.inflight.deliveries))
-
-    # Time
 
     def done(self, delivery: Delivery, *, by_heartbeat: bool = False) -> None:
         """A stored message has arrived."""
@@ -293,8 +297,3 @@ class ToCustomer:
                     events.ON_ANOTHER_INSTANCE if elsewhere else events.DETACHED, customer=customer_id, socket=connection
                 )
         return None
-
-    def _deliver_transient(self, message: MessageToCustomer) -> None:
-        is_here = self.send_transient(message.customer_id, message.payload)
-        if not is_here or self._conversations is not None:
-            self._calls.pass_on(message, to_followers=is_here)

@@ -11,7 +11,6 @@ Typing indicators wait for messages, and no message waits for them: `typing_to_d
 from __future__ import annotations
 
 import itertools
-import threading
 import time
 import uuid
 from collections import Counter
@@ -37,7 +36,6 @@ from lchook.core.outbox_effects import (
     Take,
     Tell,
     TellLater,
-    Wait,
 )
 from lchook.core.outcomes import EXPIRED_OUTCOME, Outcome, outcome_of
 from lchook.flows.dms_posts import DmsPosts, log_result
@@ -45,6 +43,7 @@ from lchook.flows.outbox_calls import OutboxCalls, Step
 from lchook.flows.reused_ids import ReusedIds
 from lchook.flows.statuses import Customers, Done, Statuses
 from lchook.flows.typing_to_dms import TypingToDms
+from lchook.locks import DecisionLock
 from lchook.logs import Log
 from lchook.store import Store, StoreError
 
@@ -99,7 +98,7 @@ class ToDms:
         self._store_patience_seconds = store_patience_seconds
         self._clock = clock
         # Held while an outbox decides, and never while anything is performed.
-        self._lock = threading.Lock()
+        self._lock = DecisionLock()
         self._queues: dict[str, _Queue] = {}
         self._name = uuid.uuid4().hex[:12]
         self._tickets = itertools.count(1)
@@ -239,14 +238,17 @@ class ToDms:
                     queue.is_performing = False
                     is_forgotten = self._forget_if_idle(customer_id, queue)
                     break
-            # Of a `Wait`, the outbox itself knows when it is over: see `tick`.
-            answers = [self._perform[type(each)](customer_id, each) for each in effects if type(each) is not Wait]
-            steps = [step for step in answers if step is not None]
+            steps = []
+            for effect in effects:
+                # Of a `Wait`, the outbox itself knows when it is over: see `tick`.
+                perform = self._perform.get(type(effect))
+                if perform is not None and (answer := perform(customer_id, effect)) is not None:
+                    steps.append(answer)
         if is_forgotten:
             self._typing.may_go(customer_id)
 
     def _forget_if_idle(self, customer_id: str, queue: _Queue) -> bool:
-        if not queue.outbox.is_idle or self._queues.get(customer_id) is not queue:
+        if queue.outbox.phase != "idle" or not queue.outbox.is_idle or self._queues.get(customer_id) is not queue:
             return False
         del self._queues[customer_id]
         return True

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 from engineio.exceptions import SocketIsClosedError
-from engineio.packet import MESSAGE, Packet
 
 from lchook.transport.engine_socket import EngineSocket
 from lchook.transport.server import Server
@@ -47,8 +46,11 @@ class Connections:
             self._server.emit(event, json.loads(payload), to=connection, namespace=self._namespace, callback=acknowledged)
         elif self._server.guard.accepts_writes(session):
             number = session.acks.register(acknowledged)
-            with contextlib.suppress(SocketIsClosedError):
-                session.send(Packet(MESSAGE, f'2{number}["{event}",{payload}]'))
+            try:
+                session.send_message(f'2{number}["{event}",{payload}]')
+            except SocketIsClosedError:
+                # What is not acknowledged goes to the customer's next connection.
+                return
 
     def send_event(self, connection: str, event: str, *args: Any) -> None:
         """Send an event that needs no acknowledgement."""
@@ -107,6 +109,9 @@ class Connections:
             task.join(timeout=within_seconds)
 
     def _session(self, connection: str) -> EngineSocket | None:
-        eio_sid = self._server.manager.eio_sid_from_sid(connection, self._namespace)
-        session: EngineSocket | None = self._server.eio.sockets.get(eio_sid)
+        session: EngineSocket | None = self._server.joined.get(connection)
+        if session is None:
+            # It is another namespace's, or gone.
+            eio_sid = self._server.manager.eio_sid_from_sid(connection, self._namespace)
+            session = self._server.eio.sockets.get(eio_sid)
         return session

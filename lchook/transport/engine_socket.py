@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from engineio.exceptions import ContentTooLongError, EngineIOError, QueueEmpty, SocketIsClosedError, UnknownPacketError
-from engineio.packet import PING, UPGRADE, Packet
+from engineio.packet import MESSAGE, PING, UPGRADE, Packet
 from engineio.socket import Socket
 
 from lchook.core import events
@@ -42,8 +42,9 @@ class EngineSocket(Socket):  # type: ignore[misc]  # python-engineio has no type
         # The WebSocket that calls back, once the session has changed over to it; and one that it may change over to.
         self.websocket: Any = None
         self.upgrade: Upgrade | None = None
-        # Its client has asked to join a namespace.
+        # Its client has asked to join a namespace; and its sid in the default one, while it is connected there.
         self.has_joined = False
+        self.joined_as: str | None = None
         self._heartbeat = Heartbeat(sid, time.monotonic())
 
     # What its client sends
@@ -184,19 +185,26 @@ class EngineSocket(Socket):  # type: ignore[misc]  # python-engineio has no type
         elif self.check_ping_timeout():
             self._write(pkt)
 
+    def send_message(self, data: str) -> None:
+        """As `send`, for a message, which is nearly all that is sent.
+
+        :raises SocketIsClosedError: where the session has ended.
+        """
+        if self.websocket is None or not self.websocket.writable:
+            super().send(Packet(MESSAGE, data))
+        elif self.check_ping_timeout():
+            self._write_text(_MESSAGE + data)
+
     def poll(self) -> list[Any]:
         """Wait for packets, and take them: as the engine's, but no more than its own clients read at once.
 
         :raises QueueEmpty: where none came in time.
         """
-        queue_empty = self.server.get_queue_empty_exception()
+        seconds = self.server.ping_interval + self.server.ping_timeout
         packets: list[Any] = []
         try:
             while len(packets) < PACKETS_IN_A_POLL:
-                if packets:
-                    packet = self.queue.get(block=False)
-                else:
-                    packet = self.queue.get(timeout=self.server.ping_interval + self.server.ping_timeout)
+                packet = self.queue.get(block=False) if packets else self.queue.get(timeout=seconds)
                 self.queue.task_done()
                 if packet is None:
                     if packets:
@@ -204,7 +212,7 @@ class EngineSocket(Socket):  # type: ignore[misc]  # python-engineio has no type
                         self.queue.put(None)
                     break
                 packets.append(packet)
-        except queue_empty:
+        except self.server.get_queue_empty_exception():
             if not packets:
                 raise QueueEmpty from None
         return packets
@@ -224,8 +232,11 @@ class EngineSocket(Socket):  # type: ignore[misc]  # python-engineio has no type
                 self._write(packet)
 
     def _write(self, packet: Any) -> None:
+        self._write_text(packet.encode())
+
+    def _write_text(self, text: str | bytes) -> None:
         try:
-            self.websocket.send(packet.encode())
+            self.websocket.send(text)
         except OSError as error:
             log.debug(events.WEBSOCKET_NOT_WRITABLE, reason=error)
 

@@ -11,6 +11,8 @@ import struct
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 NORMAL, PROTOCOL_ERROR, INVALID_UTF8, MESSAGE_TOO_BIG = 1000, 1002, 1007, 1009
 _MAX_CONTROL_BYTES = 125
+# The first byte of a text that is not in fragments.
+_WHOLE_TEXT = 0x80 | TEXT
 # A fragment costs memory even where it is empty.
 _FRAGMENT_BYTES = 64
 
@@ -88,6 +90,9 @@ class FrameDecoder:
             self._buffer, self._at = b"", 0
         else:
             self._at = end
+        if first == _WHOLE_TEXT and self._kind is None:
+            # As nearly all are.
+            return TEXT, _text(payload)
         if opcode >= CLOSE:
             return self._control(opcode, payload)
         return self._fragment(opcode, payload, final=bool(first & 0x80))

@@ -111,21 +111,29 @@ class RequestParser:
             raise _bad_request(error, "the head of the request is malformed") from error
         if self._in_head:
             raise BadRequestError("the head of the request is malformed")
-        request = Request(words[0], words[1], words[2], self._headers)
+        request = Request(words[0], words[1], words[2], self._in_small_letters())
         request.keep_alive = self._keep_alive
         return request
 
     def _other_protocol(self, words: list[bytes]) -> Request:
         """Of all other protocols only a WebSocket is served; for the parser, what follows is no HTTP any more."""
-        request = Request(words[0], words[1], words[2], self._headers)
+        all_headers = self._in_small_letters()
+        request = Request(words[0], words[1], words[2], all_headers)
         if request.asks_for_websocket and not request.has_body:
             return request
-        headers = [(name, value) for name, value in self._headers if name != b"upgrade"]
-        if len(headers) == len(self._headers):
+        headers = [(name, value) for name, value in all_headers if name != b"upgrade"]
+        if len(headers) == len(all_headers):
             raise BadRequestError("CONNECT is for proxies")
         # As if it had not asked.
         self._parser = httptools.HttpRequestParser(self)
         return self.head(b"\r\n".join([b" ".join(words), *(b": ".join(header) for header in headers)]) + END)
+
+    def _in_small_letters(self) -> list[tuple[bytes, bytes]]:
+        """The head's headers. What follows a body in chunks is none of them, and dropped."""
+        headers, self._headers = self._headers, []
+        if len(headers) > _MAX_HEADERS:
+            raise BadRequestError("there are too many headers")
+        return [(_lower(name), value.strip()) for name, value in headers]
 
     def feed(self, data: bytes) -> None:
         """Of the body: no more than its length, or up to the next empty line.
@@ -154,10 +162,7 @@ class RequestParser:
             raise BadRequestError("a request begins within another")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_head:
-            if len(self._headers) >= _MAX_HEADERS:
-                raise BadRequestError("there are too many headers")
-            self._headers.append((_lower(name), value.strip()))
+        self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         self._in_head = False
