@@ -53,9 +53,12 @@ class SessionCalls:
         """The customer speaks elsewhere than before. `claim`: the store does not hear of it with what they say."""
         self.moved, self.claim_wanted = True, self.claim_wanted or claim
 
-    def heard(self) -> list[Effect]:
-        """The store has heard that the customer speaks here. What came meanwhile waits, where they were not here before."""
-        self.fetch_wanted |= self.moved
+    def heard(self, *, may_have_been_elsewhere: bool = False) -> list[Effect]:
+        """The store has heard that the customer speaks here. What came meanwhile waits, where they were not here before.
+
+        :param may_have_been_elsewhere: another instance may have had them for the store, though they never left here.
+        """
+        self.fetch_wanted |= self.moved or may_have_been_elsewhere
         self.moved = False
         return self.next()
 

@@ -122,8 +122,9 @@ class ToCustomer:
 
     def heard(self, customer_id: str) -> None:
         """The store has heard that the customer speaks: send what waits for them, if they came from elsewhere."""
-        if (session := self._sessions.get(customer_id)) is not None and session.calls.waits_to_be_heard:
-            self._sessions.input(customer_id, lambda session: session.calls.heard())
+        session, is_shared = self._sessions.get(customer_id), self._store.is_shared
+        if session is not None and (is_shared or session.calls.waits_to_be_heard):
+            self._sessions.input(customer_id, lambda session: session.calls.heard(may_have_been_elsewhere=is_shared))
 
     def deliver_pending(self, customer_id: str) -> None:
         """Send what waits for the customer, if they are here."""

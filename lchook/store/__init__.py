@@ -222,8 +222,9 @@ class Store(Protocol):
 
     # The outbox. One instance at a time posts for a customer. A message is taken out with its outcome, and by no other way.
 
-    # Whether what waits is there for the next process.
+    # Whether what waits is there for the next process; and whether other instances may have customers.
     outlives_process: bool
+    is_shared: bool
 
     def enqueue(self, customer_id: str, submissions: Sequence[Submission], *, take: bool) -> Enqueued:
         """Messages came in: each has its place at the end of the queue, unless it is a repeat (same key) or there is no

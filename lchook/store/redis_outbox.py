@@ -23,7 +23,7 @@ _FULL = Outcome("rejected", error="too many messages of all customers are waitin
 class RedisOutbox(RedisConversation):
     """Each customer's queue to DMS, and the outcomes that are remembered."""
 
-    outlives_process = True
+    outlives_process = is_shared = True
 
     def __init__(self, *args: Any, max_queue_length: int = 100, outbox_size: int = 100_000, **options: Any) -> None:
         """:param max_queue_length: messages of one customer that may wait. :param outbox_size: of all of them together.

@@ -38,6 +38,8 @@ _COLUMNS = "number, key, message_id, body, type, ticket, at"
 class SqliteOutbox(SqliteStatuses):
     """Each customer's queue to DMS, and the outcomes that are remembered."""
 
+    is_shared = False
+
     def __init__(self, *args: Any, max_queue_length: int = 100, outbox_size: int = 100_000, **options: Any) -> None:
         """:param max_queue_length: messages of one customer that may wait. :param outbox_size: of all of them together.
         The rest is `SqliteStatuses`'s.

@@ -279,7 +279,8 @@ class World(RuleBasedStateMachine):
         effects = session.spoke(connection.name, self.now, is_older=is_older)
         # The message to DMS is stored, and claims the customer.
         self.store.claim(instance.number, self.now, False)
-        instance.perform(session, effects + session.calls.heard())
+        shared = len(self.instances) > 1
+        instance.perform(session, effects + session.calls.heard(may_have_been_elsewhere=shared))
 
     @precondition(lambda self: self.asks)
     @rule()

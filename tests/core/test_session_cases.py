@@ -196,3 +196,14 @@ def test_who_types_first_on_a_connection_is_claimed_since_the_store_does_not_hea
     session.fetched([], "ours")
     session.spoke("A", 2.0, claim=True)
     assert session.deliver_pending() == [Fetch(0)]
+
+
+def test_who_speaks_where_they_spoke_before_is_looked_for_where_another_instance_may_have_had_them() -> None:
+    """Another tab spoke on another instance meanwhile, and this one was not told: what came for it there stayed there."""
+    session, _ = here()
+    session.calls.heard()
+    session.fetched([], "ours")
+    assert session.spoke("A", 2.0) == []
+    assert session.calls.heard() == []
+    assert session.spoke("A", 3.0) == []
+    assert session.calls.heard(may_have_been_elsewhere=True) == [Fetch(0)]
