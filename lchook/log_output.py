@@ -89,11 +89,7 @@ class Output(io.TextIOBase):
         It is called in the thread, for many lines in a row, at a lower price than between other things. So it must not touch
         what is gevent's, and nobody may change its arguments.
         """
-        lines = self._lines
-        if len(lines) == _MAX_LINES or self._asleep or not self._started:
-            self._put((make, args))
-        else:
-            lines.append((make, args))
+        self._put((make, args))
 
     def _put(self, line: Line) -> None:
         lines = self._lines

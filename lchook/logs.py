@@ -54,7 +54,7 @@ class LazyMessage(NamedTuple):
     fields: dict[str, Any]
 
     def __str__(self) -> str:
-        return _with_fields(self.text, self.fields)
+        return self.text + "".join([f" {name}={_short(value)!r}" for name, value in self.fields.items()])
 
 
 # Time (seconds since 1970), level, part, message, what went wrong → a line.
@@ -168,7 +168,7 @@ def _notice(count: int) -> str:
 def text_line(at: float, level: str, part: str, what: LazyMessage | str, error: str | None) -> str:
     """`2026-11-22 23:49:50.123 INFO    to_dms: to DMS: sent customer='c1' message=17`, with the line's end."""
     second = int(at)
-    said = _with_fields(what[1], what[2]) if isinstance(what, LazyMessage) else what
+    said = str(what)
     if not said.isprintable():
         said = said.encode("unicode_escape").decode()
     line = f"{_local(second)}.{int((at - second) * 1000):03d} {level:<7} {part}: {said}"
@@ -224,20 +224,8 @@ class _Formatter(logging.Formatter):
         return self._render(record.created, record.levelname, part, what, _error(record)).rstrip("\n")
 
 
-def _with_fields(text: str, fields: dict[str, Any]) -> str:
-    # A line is made for every step of every message: what nearly all fields are is not asked of a function.
-    parts = [text]
-    for name, value in fields.items():
-        if value.__class__ is not str or len(value) > _MAX_CHARACTERS:
-            value = _short(value)
-        parts.append(f" {name}={value!r}")
-    return "".join(parts)
-
-
 def _short(value: Any) -> Any:
     """A field as it is shown: what nobody can make longer than it should be as it is, all else as text, cut short."""
-    if value.__class__ is int and -_LARGE < value < _LARGE:
-        return value
     if value.__class__ is str and len(value) <= _MAX_CHARACTERS:
         return value
     if value is None or isinstance(value, (bool, float)) or (isinstance(value, int) and abs(value) < _LARGE):

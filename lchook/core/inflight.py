@@ -40,13 +40,9 @@ class InFlight:
 
     def may_send(self, connection: str | None) -> bool:
         """Is nothing in flight on an older connection? If that is dead, what is in flight there comes first."""
-        if self.never_acks or not self.deliveries:
-            return True
-        return all(delivery.connection == connection for delivery in self.deliveries.values())
+        return self.never_acks or all(delivery.connection == connection for delivery in self.deliveries.values())
 
     def has_room(self, message: Message) -> bool:
-        if not self.deliveries:
-            return True
         characters = sum(delivery.size for delivery in self.deliveries.values())
         return not characters or characters + len(message.text) <= MAX_IN_FLIGHT_CHARACTERS
 

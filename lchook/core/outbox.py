@@ -101,7 +101,7 @@ class Outbox:
         if self._takes:
             self._takes = False
             effects += self.taken(first, now)
-        return [*effects, *(self._enqueue() if self.messages.incoming else ()), *self._look_later(now)]
+        return [*effects, *self._enqueue(), *self._look_later(now)]
 
     def enqueue_failed(self, now: float) -> list[Effect]:
         """The store did not take them, or did not say so."""
@@ -152,8 +152,6 @@ class Outbox:
         """What came of the post."""
         message = self.message
         assert message is not None  # noqa: S101  # for the type checker
-        if result.is_taken:
-            return [Report(message, result, None), *self._complete(outcome_of(result, message.message_id))]
         if self.is_stopping and result.is_surely_not_taken:
             self.phase = "postponing"
             return [Report(message, result, 0.0), Postpone(message.number, give_up=True)]

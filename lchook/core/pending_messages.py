@@ -66,14 +66,11 @@ class PendingMessages:
 
     def has(self, key: str) -> bool:
         """Does anybody here wait for the outcome of this message?"""
-        return key in [submission.key for submission in self.stored]
+        return any(submission.key == key for submission in self.stored)
 
     def tell(self, key: str, outcome: Outcome) -> list[Tell]:
         """The message has its outcome."""
         known = [submission for submission in self.stored if submission.key == key]
-        if len(known) == len(self.stored):
-            self.stored = []
-            return [Tell(submission, outcome) for submission in known]
         self.stored = [submission for submission in self.stored if submission.key != key]
         return [Tell(submission, outcome) for submission in known]
 

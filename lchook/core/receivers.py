@@ -39,10 +39,6 @@ class Receivers:
         self._move(connection, now, is_older=is_older)
         self.is_weak = False
 
-    def speaks_again(self, now: float) -> None:
-        """The customer speaks where they did before."""
-        self.spoke_at, self.heir, self.is_stopgap, self.is_weak = now, None, False, False
-
     def resumes(self, connection: str, spoke_at: float | None, *, is_older: bool) -> bool:
         """A connection says whose it is. Does it have the customer now? Else it stands by.
 

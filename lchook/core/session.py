@@ -75,11 +75,11 @@ class Session:
         """
         self.calls.attached(now)
         self._robbed = None
-        if self.receivers.current == connection:
-            self.receivers.speaks_again(now)
+        is_new = self.connection != connection
+        self.receivers.speaks(connection, now, is_older=is_new and is_older)
+        if not is_new:
             return []
         self.calls.moves(claim=claim)
-        self.receivers.speaks(connection, now, is_older=is_older)
         return self._ask_others()
 
     def resumed(self, connection: str, now: float, *, spoke_at: float | None = None, is_older: bool = False) -> list[Effect]:

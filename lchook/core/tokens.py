@@ -53,10 +53,8 @@ class Tokens:
         self._clock = clock
         # The latest token signed, with its second and time to live: all posts of a second may carry the same.
         self._signed = (0, 0, "")
-        # Claims of tokens whose signature was good. Whoever posts much sends one token many times.
-        self._verified: dict[str, dict[str, Any]] = {}
-        # Headers with tokens that were good, and between which times they are.
-        self._good: dict[str, tuple[float, float]] = {}
+        # Claims of tokens that were good, and between which times they are. Whoever posts much sends one token many times.
+        self._verified: dict[str, tuple[dict[str, Any], float, float]] = {}
 
     def now(self) -> float:
         """The time that tokens are compared with, in seconds since 1970."""
@@ -79,31 +77,23 @@ class Tokens:
 
         :raises TokenError: saying which check failed.
         """
-        good = self._good.get(header) if header is not None else None
-        if good is not None and good[0] <= self._clock() < good[1]:
-            return
         if not header:
             raise TokenError("the Authorization header is missing: send 'Bearer <token>'")
         scheme, _, token = header.partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             raise TokenError("the Authorization header must be 'Bearer <token>'")
-        claims = self.verify(token.strip())
-        if len(self._good) >= _MAX_VERIFIED:
-            self._good.clear()
-        self._good[header] = _counts_between(claims)
+        self.verify(token.strip())
 
     def verify(self, token: str) -> dict[str, Any]:
         """The claims of a token that is signed with our secret, issued by us or our peer, and young enough.
 
         :raises TokenError: saying which check failed.
         """
-        claims = self._verified.get(token)
-        if claims is None:
-            claims = _decode(token, self._secrets, require=["iss", "iat"])
-            if len(self._verified) >= _MAX_VERIFIED:
-                self._verified.clear()
-            self._verified[token] = claims
         now = self._clock()
+        known = self._verified.get(token)
+        if known is not None and known[1] <= now < known[2]:
+            return known[0]
+        claims = _decode(token, self._secrets, require=["iss", "iat"])
         if claims["iss"] != self.issuer:
             raise TokenError("the token's iss is not this connection's id")
         age_seconds = now - number(claims, "iat")
@@ -114,6 +104,9 @@ class Tokens:
         check_has_begun(claims, now)
         if "exp" in claims and now >= number(claims, "exp"):
             raise TokenError("the token has expired (exp)")
+        if len(self._verified) >= _MAX_VERIFIED:
+            self._verified.clear()
+        self._verified[token] = (claims, *_counts_between(claims))
         return claims
 
 

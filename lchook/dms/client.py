@@ -101,8 +101,6 @@ class DmsClient:
         self._timeout = (connect_timeout_seconds, read_timeout_seconds)
         self._posting = semaphore(_MAX_POSTS)
         self._posting_briefly = semaphore(_MAX_BRIEF_POSTS)
-        # The latest token, and the headers with it.
-        self._headers: tuple[str, dict[str, str]] = ("", {})
         self._url = url
         self._way = WayOut(url, max_connections=_MAX_POSTS, max_answer_bytes=_MAX_ANSWER_BYTES, lean=lean)
 
@@ -133,15 +131,11 @@ class DmsClient:
         self._way.close()
 
     def _post(self, body: bytes, timeout: tuple[float, float]) -> DmsAnswer:
-        token = self._tokens.sign(ttl_seconds=self._token_ttl_seconds)
-        signed, headers = self._headers
-        if signed is not token:
-            headers = {
-                "Content-Type": "application/json",
-                "connection_id": self._tokens.issuer,
-                "Authorization": f"Bearer {token}",
-            }
-            self._headers = token, headers
+        headers = {
+            "Content-Type": "application/json",
+            "connection_id": self._tokens.issuer,
+            "Authorization": f"Bearer {self._tokens.sign(ttl_seconds=self._token_ttl_seconds)}",
+        }
         try:
             answer = self._way.post(headers, body, timeout)
         except requests.ConnectTimeout as error:

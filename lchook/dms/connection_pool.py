@@ -71,10 +71,10 @@ class PooledAdapter(BaseAdapter):
         self._max_answer_bytes = max_answer_bytes
         self._proxy = proxy
         self._lean = lean
-        self._routes: dict[str, Route] = {}
-        self._keys: dict[str, tuple[str, str, int]] = {}
+        # By URL: the way, and the connections that are kept open there, which all URLs of one server share.
+        self._places: dict[str, tuple[Route, deque[_Connection]]] = {}
+        self._idle: dict[Route, deque[_Connection]] = {}
         self._names = NameService()
-        self._idle: dict[tuple[str, str, int], deque[_Connection]] = {}
         self._contexts: dict[tuple[Any, Any], ssl.SSLContext] = {}
 
     def send(
@@ -105,10 +105,8 @@ class PooledAdapter(BaseAdapter):
     def exchange(self, url: str, wire: bytes, timeout: tuple[float, float], verify: bool | str, cert: Any) -> Answer:
         """Send a request, head and body, and read the answer. :raises: as `send`."""
         connect_seconds, read_seconds = timeout
-        key = self._key(url)
-        connection = self._kept(key)
-        if connection is None:
-            connection = self._connect(self._route(url), connect_seconds, verify, cert)
+        route, kept = self._place(url)
+        connection = _still_open(kept) or self._connect(route, connect_seconds, verify, cert)
         keep = False
         try:
             deadline = time.monotonic() + read_seconds
@@ -127,7 +125,7 @@ class PooledAdapter(BaseAdapter):
             keep = answer.complete and answer.keep_alive
         finally:
             if keep:
-                self._keep(key, connection)
+                _keep(kept, connection)
             else:
                 connection.close()
         return answer
@@ -139,7 +137,7 @@ class PooledAdapter(BaseAdapter):
         proxy_lines: list[str] = []
         if self._proxy is not None:
             # A proxy that does not only pass bytes on reads the whole address, and who we are.
-            route = self._route(url)
+            route, _ = self._place(url)
             if not route.has_tunnel:
                 target = f"{route.scheme}://{host}{target}"
                 if route.proxy_authorization is not None:
@@ -153,37 +151,12 @@ class PooledAdapter(BaseAdapter):
             while kept:
                 kept.pop().close()
 
-    def _key(self, url: str) -> tuple[str, str, int]:
-        key = self._keys.get(url)
-        if key is None:
-            parts = urlsplit(url)
-            key = self._keys[url] = (str(parts.scheme), str(parts.hostname), parts.port or 0)
-        return key
-
-    def _route(self, url: str) -> Route:
-        route = self._routes.get(url)
-        if route is None:
-            route = self._routes[url] = Route.to(url, self._proxy)
-        return route
-
-    def _kept(self, key: tuple[str, str, int]) -> _Connection | None:
-        kept = self._idle.get(key)
-        while kept:
-            try:
-                connection = kept.pop()
-            except IndexError:  # another thread was faster
-                return None
-            if time.monotonic() - connection.since < _IDLE_SECONDS and _is_established(connection.socket):
-                return connection
-            connection.close()
-        return None
-
-    def _keep(self, key: tuple[str, str, int], connection: _Connection) -> None:
-        connection.since = time.monotonic()
-        kept = self._idle.setdefault(key, deque())
-        kept.append(connection)
-        if len(kept) > _MAX_IDLE:
-            kept.popleft().close()
+    def _place(self, url: str) -> tuple[Route, deque[_Connection]]:
+        place = self._places.get(url)
+        if place is None:
+            route = Route.to(url, self._proxy)
+            place = self._places[url] = (route, self._idle.setdefault(route, deque()))
+        return place
 
     def _connect(self, route: Route, timeout_seconds: float, verify: bool | str, cert: Any) -> _Connection:
         try:
@@ -265,6 +238,26 @@ def _read_answer(connection: _Connection, deadline: float, max_bytes: int) -> An
         if not answer.status:
             raise requests.ConnectionError("the connection broke, or the answer is no HTTP") from error
     return answer
+
+
+def _still_open(kept: deque[_Connection]) -> _Connection | None:
+    """The connection that was used last, if the server has not closed it."""
+    while kept:
+        try:
+            connection = kept.pop()
+        except IndexError:  # another thread was faster
+            return None
+        if time.monotonic() - connection.since < _IDLE_SECONDS and _is_established(connection.socket):
+            return connection
+        connection.close()
+    return None
+
+
+def _keep(kept: deque[_Connection], connection: _Connection) -> None:
+    connection.since = time.monotonic()
+    kept.append(connection)
+    if len(kept) > _MAX_IDLE:
+        kept.popleft().close()
 
 
 def _is_established(connection: socket.socket) -> bool:

@@ -42,8 +42,8 @@ class WayOut:
         # A path to a CA bundle where the environment names one (REQUESTS_CA_BUNDLE); never False.
         self._verify = environment["verify"] or True
         self._url = url
-        # Headers, and the beginning of requests that they make.
-        self._head: tuple[Mapping[str, str] | None, bytes] = (None, b"")
+        # The latest headers, and the beginning of requests that they make.
+        self._head: tuple[Mapping[str, str], bytes] = ({}, b"")
         self._max_answer_bytes = max_answer_bytes
         proxy = select_proxy(url, self._proxies)
         self._adapter: BaseAdapter
@@ -59,14 +59,14 @@ class WayOut:
         )
 
     def post(self, headers: Mapping[str, str], body: bytes, timeout: tuple[float, float]) -> Answer:
-        """The answer to one post. Headers that are the same object as last time cost next to nothing.
+        """The answer to one post. Where the headers are those of last time, nothing is made of them anew.
 
         :param timeout: seconds to connect, and for the answer. :raises: what the adapter does, see there.
         """
         adapter = self._adapter
         if isinstance(adapter, PooledAdapter):
             known, head = self._head
-            if known is not headers:
+            if known != headers:
                 head = adapter.head("POST", self._url, headers)
                 self._head = (headers, head)
             return adapter.exchange(

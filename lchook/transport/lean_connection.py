@@ -21,7 +21,7 @@ _READ = 1
 class LeanConnection:
     """What an HTTP client needs of a socket. Timeouts are seconds, and few different ones in a process."""
 
-    __slots__ = ("_socket", "_timeout", "_watcher", "fileno", "getsockopt")
+    __slots__ = ("_socket", "_timeout", "_watcher", "getsockopt")
 
     def __init__(self, connection: socket.socket) -> None:
         """:param connection: is given up for this one."""
@@ -29,7 +29,6 @@ class LeanConnection:
         self._socket: Any = _socket.socket(connection.family, connection.type, connection.proto, connection.detach())
         self._socket.setblocking(False)
         self._watcher = get_hub().loop.io(self._socket.fileno(), _READ)
-        self.fileno = self._socket.fileno
         self.getsockopt = self._socket.getsockopt
 
     def settimeout(self, seconds: float) -> None:
